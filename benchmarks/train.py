@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -184,29 +185,27 @@ def write_rows(folder: Path, case: Case) -> None:
     packed = best_fit_decreasing(lengths, case.max_length)
     packed = [packed[row] for row in rng.permutation(len(packed))[:rows]]
     folder.mkdir()
-    file = rowfile.create(folder / "rows.safetensors", rows=rows, max_length=case.max_length)
-    file.labels[:], file.input_ids[:] = rowfile.MASKED, 0
     weights = 1 / np.arange(1, case.vocabulary - 16 + 1)
-    for row, members in enumerate(packed):
-        filled = 0
-        for size in lengths[members]:
-            ids = 16 + rng.choice(len(weights), size, p=weights / weights.sum())
-            file.input_ids[row, filled : filled + size] = ids
-            file.position_ids[row, filled : filled + size] = np.arange(size)
-            file.labels[row, filled + size * 2 // 5 : filled + size] = ids[size * 2 // 5 :]
-            filled += size
-        file.position_ids[row, filled:] = np.arange(case.max_length - filled)
     lengths = lengths[[index for members in packed for index in members]]
+    ids = np.concatenate([16 + rng.choice(len(weights), size, p=weights / weights.sum()) for size in lengths])
+    ends = np.cumsum([0, *map(len, packed)]).tolist()
+    rowfile.write(
+        folder / "rows.safetensors",
+        [range(start, end) for start, end in itertools.pairwise(ends)],
+        ids=ids,
+        lengths=lengths,
+        prompt_lengths=lengths * 2 // 5,
+        pad=0,
+        max_length=case.max_length,
+    )
     counts = {
         "examples": len(lengths),
         "packed": len(lengths),
         "rows": rows,
         "tokens": int(lengths.sum()),
-        "supervised_tokens": int((file.labels != rowfile.MASKED).sum()),
+        "supervised_tokens": int((lengths - lengths * 2 // 5).sum()),
         "fill": float(lengths.sum() / (rows * case.max_length)),
     }
-    for array in file:
-        array.flush()
     (folder / "counts.json").write_text(json.dumps(counts) + "\n", encoding="utf-8")
 
 
@@ -492,7 +491,7 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
     """
     import numpy as np
 
-    from orcac.tokenize.rowfile import MASKED, read
+    from orcac.tokenize.rowfile import count_tokens, read
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -501,10 +500,7 @@ def compare(case: Case, pythons: dict[str, str], repeats: int) -> tuple[int, dic
         for _ in range(repeats):
             for side, python in pythons.items():
                 runs[side].append(measure(side, python, folder, case))
-        supervised = read(folder / "rows" / "rows.safetensors").labels != MASKED
-        real = case.max_length - supervised[:, ::-1].argmax(
-            1
-        )  # a row's last token is supervised, so the rest is padding
+        real = count_tokens(read(folder / "rows" / "rows.safetensors")).real
         timed = json.loads((folder / "order.json").read_text())[case.batch :]
         tokens = int(np.sum(real[timed]))
     best = {side: min(results, key=lambda run: run["cpu_s"]) for side, results in runs.items()}

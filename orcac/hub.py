@@ -132,22 +132,22 @@ def fetch(
     Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
     fails, StoreError if the cache cannot be written.
     """
-    api = _api(stall_seconds)
-    commit, listed = _retrying(ref, kind, lambda: _list_files(api, ref, kind))
+    api = connect(stall_seconds)
+    commit, listed = retrying(ref, kind, lambda: _list_files(api, ref, kind))
     chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix, packed)
     counter = _Counter(label=f"{label} {ref.repo}", total=sum(file.size for file in chosen))
     files = []
     for file in chosen:
-        path = _retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
+        path = retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
         counter.finish(file.size)
         files.append((path, file.path))
     return Fetched(files=files, commit=commit)
 
 
-def _api(stall_seconds: float) -> HfApi:
+def connect(stall_seconds: float = STALL_SECONDS) -> HfApi:
     """Return a client of the hub that the environment names. Raises InputError if the environment allows none."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with explain_missing_package("reading from a hub"):
+    with explain_missing_package("a hub"):
         import huggingface_hub
         from huggingface_hub import constants
     if constants.HF_HUB_OFFLINE:
@@ -353,7 +353,7 @@ class _Counter:
         self._progress.update(self._megabytes if whole else min(done // 10**6, self._megabytes - 1))
 
 
-def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
+def retrying(ref: HubRef, kind: Kind, work: Callable[[], T], *, verb: Literal["read", "written"] = "read") -> T:
     """Return the result of `work`, trying it again after errors that may pass. Raises OrcacError."""
     from huggingface_hub.errors import HTTPError
 
@@ -361,7 +361,7 @@ def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
         try:
             return work()
         except (HTTPError, OSError, RuntimeError, ValueError, LookupError) as error:  # RuntimeError is Xet's
-            failure, may_pass = _translate(error, ref, kind)
+            failure, may_pass = _translate(error, ref, kind, verb)
             if wait is None or not may_pass:
                 raise failure from error
         print_line(f"{_name(ref)}: {failure.message}; again in {wait:.0f} s")
@@ -369,7 +369,7 @@ def _retrying(ref: HubRef, kind: Kind, work: Callable[[], T]) -> T:
     raise AssertionError
 
 
-def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacError, bool]:
+def _translate(error: BaseException, ref: HubRef, kind: Kind, verb: str) -> tuple[OrcacError, bool]:
     """Return the library's error as one of ours, and whether it may pass by itself."""
     from huggingface_hub import constants, errors
 
@@ -396,7 +396,7 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind) -> tuple[OrcacErro
                 return EndpointError(f"{host} refuses the token", fix=fix), False
             if status in (403, 451):
                 fix = f"open {page} for the reason; if it needs more rights, set HF_TOKEN to a token that has them"
-                return InputError(f"{page} must not be read (HTTP {status})", fix=fix), False
+                return InputError(f"{page} must not be {verb} (HTTP {status})", fix=fix), False
             return EndpointError(f"{host} answered HTTP {status}", fix=later), status in (408, 429) or status >= 500
         case errors.HTTPError():
             fix = "check the network, the proxy and HF_ENDPOINT, and run again; the files fetched so far are kept"

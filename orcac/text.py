@@ -7,6 +7,7 @@ more would claim a precision that it does not have.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 
@@ -18,6 +19,21 @@ _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 def clean(text: str) -> str:
     """Return text from a server or a file with spaces in place of control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def json_text(value: object) -> str:
+    """Return a value as indented JSON in which every character that a terminal would obey is escaped.
+
+    JSON itself escapes only those up to U+001F; U+009B, for one, begins a control sequence as well.
+    """
+    return escape_json(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def escape_json(text: str) -> str:
+    """Return JSON text with escapes in place of all characters that are not printable, but for its line ends."""
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def dollars(usd: float, digits: int | None = None) -> str:

@@ -1,12 +1,14 @@
-"""A Hugging Face hub over real sockets, for downloads alone, with faults on demand.
+"""A Hugging Face hub over real sockets, with faults on demand.
 
-It answers the requests of the library: a revision's commit, a paged tree, HEAD and GET of a file with ranges. Large
+It answers the requests of the library: a revision's commit, a paged tree, HEAD and GET of a file with ranges; and for
+uploads a new repository, the way to send each file, the batch and the content of large files, and a commit. Large
 files are on a second host (`localhost`; the hub is `127.0.0.1`) behind a signed address, and errors have their code in
 a header. Every error repeats the token that came with the request, as a careless server might.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -51,6 +53,7 @@ class HubServer:
         self.lies: dict[str, str] = {}  # headers that replace those of every response
         self.pages_url = ""  # the address of further pages of a tree, if not the hub's
         self.asked: Counter[tuple[str, str]] = Counter()
+        self.stored: dict[str, bytes] = {}  # large files that were sent, by their sha256
         self.ended = threading.Event()
         server = self
 
@@ -96,9 +99,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         hub, address = self.hub, urlsplit(self.path)
         path = unquote(address.path)
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         hub.log.append((self.command, path, self.headers.get("Range", "")))
         self.fault = fault = hub.behaviour(self.command, path, hub.asked[self.command, path])
         hub.asked[self.command, path] += 1
@@ -117,14 +127,19 @@ class _Handler(BaseHTTPRequestHandler):
         if token and self.headers["Host"].startswith("localhost"):
             hub.leaked.append(token)
         if path.startswith("/signed/"):
+            if self.command == "PUT":
+                hub.stored[hashlib.sha256(self.body).hexdigest()] = self.body
+                return self._send(200, b"", {})
             content = {hashlib.sha256(c).hexdigest(): c for repo in hub.repos.values() for c in repo.files.values()}
             return self._file(content[path.removeprefix("/signed/")], {})
         if token and token != hub.token:
             return self._error(401, "", "Invalid credentials in Authorization header")
+        if self.command == "POST":
+            return self._write(path, token)
         if path == "/api/agent-harnesses":  # a request of the library unless telemetry is off
             return self._error(404, "")
         if path.startswith("/api/"):
-            kind, owner, name, action, rest = path.removeprefix("/api/").split("/", 4)
+            kind, owner, name, action, rest = (*path.removeprefix("/api/").split("/", 4), "revision", "main")[:5]
         else:
             kind, *parts = path[1:].split("/") if path.startswith("/datasets/") else ("models", *path[1:].split("/"))
             owner, name, action, rest = *parts[:3], "/".join(parts[3:])
@@ -138,6 +153,47 @@ class _Handler(BaseHTTPRequestHandler):
         if repo.gated and action == "resolve":
             return self._error(403 if token else 401, "GatedRepo", "Access is restricted")
         return self._resolve(repo, rest)
+
+    def _write(self, path: str, token: str) -> None:
+        hub = self.hub
+        if not token:
+            return self._error(401, "", "Invalid username or password.")
+        if path == "/api/repos/create":
+            asked = json.loads(self.body)
+            name = f"{asked.get('type', 'model')}s/{asked['organization']}/{asked['name']}"
+            address = json.dumps({"url": f"{hub.url}/{name.removeprefix('models/')}"}).encode()
+            is_new = name not in hub.repos
+            if is_new:
+                hub.add(name, {}, private=asked.get("visibility") == "private")
+            return self._send(200 if is_new else 409, address, {"Content-Type": "application/json"})
+        if path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []}, {})
+        if path.endswith("/info/lfs/objects/batch"):
+            return self._batch()
+        name, action, _ = path.removeprefix("/api/").rsplit("/", 2)
+        repo = hub.repos[name]
+        if action == "preupload":
+            return self._json({"files": [self._way(repo, file) for file in json.loads(self.body)["files"]]}, {})
+        files = dict(repo.files)
+        for line in map(json.loads, self.body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = hub.stored[value["oid"]]
+        commit = hub.add(name, files, private=repo.private)
+        return self._json({"commitUrl": f"{hub.url}/{name}/commit/{commit}", "commitOid": commit}, {})
+
+    def _way(self, repo: Repo, file: dict[str, object]) -> dict[str, object]:
+        mode = "lfs" if int(str(file["size"])) >= LARGE else "regular"
+        return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
+
+    def _batch(self) -> None:
+        objects = []
+        for one in json.loads(self.body)["objects"]:
+            address = {"href": f"{self.hub.files_url}/signed/{one['oid']}?signature=s3cret"}
+            objects.append(one if one["oid"] in self.hub.stored else one | {"actions": {"upload": address}})
+        self._json({"transfer": "basic", "objects": objects}, {})
 
     def _revision(self, repo: Repo, name: str, revision: str) -> None:
         commit = repo.branches.get(revision) or (revision if revision in repo.branches.values() else None)
@@ -232,6 +288,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, cache: str) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", f"{cache}/no-token")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its servers are others
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # between tries, ours and the library's
         yield server

@@ -48,7 +48,7 @@ def make_job(
         by_ref=by_ref or {},
         out=root / out,
         work=root / "work",
-        answers=root / "answers",
+        answers=(root / "answers").resolve(),  # several jobs may share one by a link
     )
 
 

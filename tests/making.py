@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import load_file
-
 from orcac import rows
 from orcac.make import make
 from orcac.model.chat_format import load_tokenizer
@@ -18,6 +16,7 @@ from orcac.plan.plan import Plan
 from orcac.spec.arms import BASE
 from orcac.spec.load import load
 from orcac.store.store import Store
+from orcac.tokenize import rowfile
 
 # twelve puzzles, whose working the embedded teacher sends as reasoning of several sentences
 SPEC: dict[str, Any] = {
@@ -67,9 +66,9 @@ class Made:
         """Return the learnt texts of a tokenize node, one for each example, in the order of the rows."""
         folder = self.make(address, arm)
         tokenizer = load_tokenizer(self.make("student", arm) / "model")
-        arrays = load_file(folder / "rows.safetensors")
+        arrays = rowfile.read(folder / "rows.safetensors")
         texts = []
-        for ids, labels in zip(arrays["input_ids"], arrays["labels"], strict=True):
+        for ids, labels in zip(arrays.input_ids, arrays.labels, strict=True):
             example: list[int] = []
             for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
                 example += [token] * (label >= 0)

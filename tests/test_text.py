@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from orcac import text
@@ -69,3 +71,11 @@ def test_paces(rate: float, shown: str) -> None:
 
 def test_hours_are_estimates_of_two_digits() -> None:
     assert [text.hours(value) for value in (0.123, 4.04, 3187)] == ["0.12 h", "4.0 h", "3,200 h"]
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\x7f", "\x9b", "\u202e", "\u2028", "\U000e0041"])
+def test_json_for_a_terminal_has_no_character_that_it_would_obey(char: str) -> None:
+    value = {f"na{char}me": [f"é数{char}[31m\n\t"]}
+    shown = text.json_text(value)
+    assert json.loads(shown) == value and "é数" in shown
+    assert char not in shown and all(line.isprintable() for line in shown.split("\n"))

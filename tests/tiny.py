@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jobs import make_job
 
 from orcac import rows
 from orcac.job import Job
 from orcac.recipe import Execution, Recipe
 from orcac.student.recipe import Scratch, StudentRecipe
+from orcac.tokenize import rowfile
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
 
 if TYPE_CHECKING:
@@ -84,3 +87,26 @@ def small_files(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def write_rows(
+    path: Path, packed: Sequence[Sequence[tuple[Sequence[int], int]]], *, max_length: int, pad: int = 0
+) -> rowfile.RowFile:
+    """Write rows of examples, each its ids and the length of its prompt, and return the file."""
+    examples = [example for row in packed for example in row]
+    ends = np.cumsum([0, *map(len, packed)])
+    rowfile.write(
+        path,
+        [range(start, end) for start, end in itertools.pairwise(ends.tolist())],
+        ids=np.array([token for ids, _ in examples for token in ids], dtype=np.int64),
+        lengths=np.array([len(ids) for ids, _ in examples], dtype=np.int64),
+        prompt_lengths=np.array([prompt for _, prompt in examples], dtype=np.int64),
+        pad=pad,
+        max_length=max_length,
+    )
+    return rowfile.read(path)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of rows by name, each int32 (rows, max_length)."""
+    return {name: np.stack([*array]) for name, array in rowfile.read(path)._asdict().items()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from orcac.cli.students import MARK, Evaluated, find_evaluated, read_answers, su
 from orcac.errors import InputError
 from orcac.store.durable import replacing
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, escape_json, json_text
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
@@ -184,7 +184,10 @@ def _list(found: Iterator[Record], as_json: bool) -> Record | None:
     width = shutil.get_terminal_size().columns  # 80 if the output is not a terminal and COLUMNS is not set
     record = None
     for record in found:
-        click.echo(line_of(record) if as_json else _line(record, width), nl=not as_json)
+        if as_json and sys.stdout.isatty():
+            click.echo(escape_json(line_of(record).decode()), nl=False)
+        else:
+            click.echo(line_of(record) if as_json else _line(record, width), nl=not as_json)
     return record
 
 
@@ -247,7 +250,7 @@ def _count(
         counts["output_tokens"] += response["output_tokens"]
     models |= students
     if as_json:
-        click.echo(json.dumps({"models": models}, indent=1, ensure_ascii=False))
+        click.echo(json_text({"models": models}))
         return
     if not models:
         click.echo(none)

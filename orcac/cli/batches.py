@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import click
 from orcac.cli.printing import print_table
 from orcac.errors import InputError, OrcacError
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, json_text
 
 if TYPE_CHECKING:
     from orcac.chat.batch.files import Batch
@@ -53,7 +52,7 @@ def list_(with_ended: bool, as_json: bool) -> None:
     for problem in problems:
         click.echo(clean(f"warning: {problem}"), err=True)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(batch) for batch in shown], indent=1, ensure_ascii=False))
+        click.echo(json_text([dataclasses.asdict(batch) for batch in shown]))
     elif shown:
         _show(shown)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from orcac.plan.replicates import count_runs, strip_mark
 from orcac.spec.load import BASE
 from orcac.store.store import Store
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, json_text
 
 _SHOWN = ("usd_spec", "gpu_hours", "seconds", "disk")  # an assumption that moves one of these gets a line
 _PRIORS = tuple(prior.name for prior in vars(priors).values() if isinstance(prior, priors.Prior))
@@ -52,7 +51,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     reasked = describe_reasked(plan, experiments, store, costs)
     if as_json:
         values = _as_json(plan, store, costs) | {"asked_again": [line.strip() for line in reasked]}
-        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+        click.echo(json_text(values))
         return
     for line in reasked:
         _wrap(clean(line))

@@ -36,12 +36,13 @@ from orcac.report.rescored import Rescored, rescore
 from orcac.spec.diff import ABSENT, Change, compare_specs
 from orcac.spec.load import BASE, Experiment, File, load
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LISTED = 20  # arms that are shown in full; if there are more, each is only a row of the table
+GROUPED = 100  # arms that are rows of the table; if there are more, each change that they make is a row
 _SHOWN = 2  # digits of a figure
 
 
@@ -93,15 +94,16 @@ def command(old: str, new: str | None, as_json: bool) -> int:
       orcac diff HEAD:specs/tiny.yaml specs/tiny.yaml     my edits since the last commit
     """
     with gc_paused():
-        found, plan = _find_differences(old, new)
+        found, plan, together = _find_differences(old, new)
     if as_json:
-        click.echo(json.dumps([_as_json(one) for one in found], indent=1, ensure_ascii=False))
+        click.echo(json_text([_as_json(one) for one in found]))
     else:
-        _show(plan, found)
+        _show(plan, found, together)
     return int(not all(one.is_empty for one in found))
 
 
-def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan]:
+def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan, Cost]:
+    """Return the differences, the plan of both sides, and the cost of all nodes to make."""
     loaded: dict[File, Experiment] = {}
     left = _parse_side(old, loaded)
     if new is None:
@@ -137,7 +139,8 @@ def _find_differences(old: str, new: str | None) -> tuple[list[Difference], Plan
         found.append(
             Difference(one, other, compare_specs(*specs), effect, cost, runs, rescored, shown.get(other.arm, ""))
         )
-    return found, plan
+    remade = dict.fromkeys(ref for one in found for ref in one.effect.remade)
+    return found, plan, total_cost(plan, costs, [*remade])
 
 
 def _show_power(flow: Flow, experiment: PlannedExperiment) -> dict[str, str]:
@@ -218,14 +221,16 @@ def _as_json(one: Difference) -> dict[str, Any]:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def _show(plan: Plan, found: list[Difference]) -> None:
+def _show(plan: Plan, found: list[Difference], together: Cost) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
     if len(found) <= LISTED:
         for one in found:
             _show_one(console, plan, one, whole=len(found) == 1)
-    if len(found) > 1:
+    if len(found) > GROUPED:
+        _show_changes(console, found, together)
+    elif len(found) > 1:
         _show_table(console, found)
 
 
@@ -315,6 +320,46 @@ def _show_table(console: Console, found: list[Difference]) -> None:
     print_table(console, table)
     if any(one.shows for one in found):
         console.print("[dim]shows: the smallest difference, in points, that 4 of 5 such studies would show[/]")
+
+
+def _show_changes(console: Console, found: list[Difference], together: Cost) -> None:
+    """Print a row for each change of a field, with the ranges of the arms that make it, and the price of all arms."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    by_path: dict[str, dict[str, list[Difference]]] = {}  # path -> its new value -> the arms that have it
+    for one in found:
+        for change in one.changes:
+            by_path.setdefault(change.path, {}).setdefault(_short(change.new), []).append(one)
+    by_change = {f"{path}: {value}": arms for path, values in by_path.items() for value, arms in values.items()}
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(f"against {escape(str(found[0].old))}", overflow="fold")
+    for name in ("arms", "requests", "USD", "GPU h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for text_of, arms in by_change.items():
+        costs = [one.cost for one in arms]
+        table.add_row(
+            escape(clean(text_of)),
+            f"{len(arms):,}",
+            _describe_span([cost.requests.mid for cost in costs], text.count),
+            _describe_span([cost.usd_spec.mid for cost in costs], lambda value: text.count(value, _SHOWN)),
+            _describe_span([cost.gpu_hours.mid for cost in costs], lambda value: text.count(value, _SHOWN)),
+        )
+    print_table(console, table)
+    parts = [f"{show(figure.mid)}" + ("" if name in ("dollars", "disk") else f" {name}")
+             for name, figure, show in _costs(together)]  # fmt: skip
+    nodes = len({ref for one in found for ref in one.effect.remade})
+    console.print(f"{len(found):,} arms together: {nodes:,} nodes to make, {', '.join(parts) or 'next to nothing'}")
+    old, arm = str(found[0].old), found[0].new.arm
+    console.print(escape(clean(f"`orcac diff {old} {old}:{arm}` shows one arm, `--json` each of them")), soft_wrap=True)
+
+
+def _describe_span(values: list[float], show: Callable[[float], str]) -> str:
+    """Return the smallest and the largest value; "" if all are 0."""
+    low, high = show(min(values)), show(max(values))
+    if not max(values):
+        return ""
+    return low if low == high else f"{low} to {high}"
 
 
 def _costs(cost: Cost) -> list[tuple[str, Range, Callable[[float], str]]]:

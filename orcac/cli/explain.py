@@ -18,7 +18,7 @@ from orcac.plan.plan import Plan
 from orcac.plan.state import read_state
 from orcac.store.store import Store
 from orcac.study import find_study
-from orcac.text import clean, size
+from orcac.text import clean, json_text, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ def command(node: str, as_json: bool) -> None:
     ref = find_ref([*plan.nodes, *store.refs()], node)
     facts = _gather_facts(plan, store, ref)
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        click.echo(json_text(facts))
     else:
         _show(facts, path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,7 @@ from orcac.errors import InputError, StoreError
 from orcac.plan.plan import Plan
 from orcac.store.garbage import Item, find_made_from, remove
 from orcac.store.store import Store
-from orcac.text import clean, size
+from orcac.text import clean, json_text, size
 
 if TYPE_CHECKING:
     from orcac.chat.ledger.record import Record
@@ -48,7 +47,7 @@ def forget(
     if as_json:
         artifacts = [{"ref": item.ref, "label": item.label, "bytes": item.bytes} for item in items]
         content = {"forgotten": not dry_run, "answers": answers, "artifacts": artifacts}
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        click.echo(json_text(content))
         return
     if not answers:
         click.echo("no answer matches")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -16,7 +15,7 @@ from orcac.plan.upgrade import find_older, find_unreplaced
 from orcac.sample.recipe import SampleRecipe
 from orcac.store.garbage import Item, find, remove
 from orcac.study import find_study
-from orcac.text import clean, size
+from orcac.text import clean, json_text, size
 
 
 @click.command("gc")
@@ -57,7 +56,7 @@ def command(specs: tuple[str, ...], delete: bool, as_json: bool) -> None:
     removed = [item for item in found.items if remove(store, item)] if delete else []
     if as_json:
         items = [_as_json(item) | {"removed": item in removed} for item in found.items]
-        click.echo(json.dumps({"items": items, "held": found.in_use}, indent=1, ensure_ascii=False))
+        click.echo(json_text({"items": items, "held": found.in_use}))
         return
     shown = removed if delete else found.items
     if shown:

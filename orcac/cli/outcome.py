@@ -241,6 +241,11 @@ class _Outcome:
         examples = sum(one.examples for one in packed)
         if too_long := sum(one.too_long for one in packed):
             texts.append(f"{too_long:,} of {examples:,} examples: longer than a row")
+        outside = sum((Counter(one.outside) for one in packed), Counter[str]())
+        if outside:
+            texts.append(
+                f"{outside.total():,} of {examples:,} examples: {by_reason(outside)}, in tokens of the student"
+            )
         if forged := sum(one.forged or 0 for one in packed):
             texts.append(f"{forged:,} of {examples:,} examples: with a mark of the chat template")
         if texts:

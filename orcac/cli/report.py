@@ -17,6 +17,7 @@ from orcac.errors import OrcacError
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
 from orcac.study import find_study
+from orcac.text import json_text
 
 
 @click.command("report")
@@ -49,7 +50,7 @@ def show(plan: Plan, store: Store, names: Sequence[str], *, as_json: bool = Fals
             name: json.loads(_results_path(store, ref).read_text(encoding="utf-8")) for name, ref in reports.items()
         }
         results |= {name: [asdict(one) for one in found] for name, found in tables.items()}
-        click.echo(json.dumps(results, indent=1, ensure_ascii=False))
+        click.echo(json_text(results))
         return
     for name in names:
         if name in reports:

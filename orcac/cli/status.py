@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from orcac.plan.plan import Plan
 from orcac.plan.state import State, read_states
 from orcac.store.store import Store
 from orcac.study import find_study
-from orcac.text import clean
+from orcac.text import clean, json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +46,7 @@ def command(specs: tuple[str, ...], once: bool, as_json: bool) -> None:
     states = read_states(store, plan.nodes, {})
     if as_json:
         nodes = {ref: {"label": plan.nodes[ref].label, **asdict(state)} for ref, state in states.items()}
-        click.echo(json.dumps({"states": nodes}, indent=1, ensure_ascii=False))
+        click.echo(json_text({"states": nodes}))
         return
     from rich.console import Console
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from orcac.plan.file import find_ref
 from orcac.store.lease import is_leased, try_acquire
 from orcac.store.store import Store, has_digest
 from orcac.study import find_study
-from orcac.text import clean, size
+from orcac.text import clean, json_text, size
 
 
 @click.command("verify")
@@ -69,7 +68,7 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
         findings["answers"] = "".join(unsound[:1])
         if answers:
             findings["records"] = answers._asdict() | {"damaged": unsound}
-        click.echo(json.dumps(findings, indent=1, ensure_ascii=False))
+        click.echo(json_text(findings))
         return int(bool(damaged or unsound))
     for ref, lines in damaged.items():
         for line in lines:

@@ -4,8 +4,9 @@ An amount is exact if its artifact is made. Otherwise it is computed from the in
 there is none, with a rate that the spec expects; else with a prior. `basis` states which, in words. Lengths are in
 tokens of the teacher, and in tokens of the student from the rows on.
 
-The estimates ignore three things: the effect of a system message on the length of an answer (a mean is over all
-messages of a teacher); equal texts in two sources, until they are sampled; and the checkpoints of a stage in progress.
+The estimates ignore four things: the effect of a system message on the length of an answer (a mean is over all
+messages of a teacher); that of a choice of questions by their values; equal texts in two sources, until they are
+sampled; and the checkpoints of a stage in progress.
 """
 
 from __future__ import annotations
@@ -103,17 +104,27 @@ class Flow:
     `done` has the finished nodes, `answered` the ledger's answers to unfinished collect nodes whose prompts are made.
     """
 
-    def __init__(self, plan: Plan, store: Store, looked_up: int = LOOKED_UP, *, read_at_most: float = math.inf) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        looked_up: int = LOOKED_UP,
+        *,
+        read_at_most: float = math.inf,
+        has_packing_range: bool = True,
+    ) -> None:
         """looked_up: questions of one node that are looked up in the ledger, at most; 0 leaves the ledger closed
 
         read_at_most: bytes of a source's files; larger sources are estimated as if they were not here
+
+        has_packing_range: packing is simulated for shorter and longer examples, too, and not for the mean alone
         """
         self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.cache: dict[tuple[str, str], object] = {}
         self.done = {ref for ref in plan.nodes if store.is_done(ref)}
         todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
         self.answered = self.measured.answered(plan, todo) if looked_up else {}
-        self._read_at_most = read_at_most
+        self._read_at_most, self._has_packing_range = read_at_most, has_packing_range
 
     def _node(self, summary: type[S], ref: str) -> tuple[Node, MadeNode[S] | None]:
         """Return a node and, if it is done, its record."""
@@ -399,8 +410,10 @@ class Flow:
             count = sum_ranges(part.count for part in parts)
             tokens = sum_ranges(part.count * part.tokens for part in parts) / count
         way = "shuffle" if recipe.order and recipe.packing == "best-fit" else recipe.packing
-        per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, way).per_row)
-        filled = lengths.pack(tokens.mid, recipe.max_length, way).fill
+        packed_mean = lengths.pack(tokens.mid, recipe.max_length, way)
+        per_row, filled = Range(packed_mean.per_row), packed_mean.fill
+        if self._has_packing_range:
+            per_row = tokens.propagate(lambda mean: lengths.pack(mean, recipe.max_length, way).per_row)
         packing = (
             f"{per_row.mid:.1f} examples of {tokens.mid:,.0f} tokens share a row of {recipe.max_length:,} "
             f"({'in order' if recipe.order else recipe.packing}, fill {filled:.0%}): simulated"
@@ -445,11 +458,21 @@ class Flow:
             trace = examples.reasoning.mid if part.learns_reasoning else 0.0
             trace = trace or examples.answers.mid - self.requests(responses).input.mid
             tokens = shorten(tokens, trace, part.transform, ratio.mid)
+        within, bounded = 1.0, tuple[str, ...]()
+        if part.lengths:
+            read = self.requests(responses).input.mid
+            answer, both = (examples.answers.mid - read) * ratio.mid, (examples.tokens.mid - read) * ratio.mid
+            within, longer = lengths.keep(
+                {"answer": answer, "reasoning": both - answer, "both": both},
+                {name: (limit.min or 0, limit.max or math.inf) for name, limit in part.lengths.items()},
+            )
+            tokens *= 1 + (longer - 1) * (tokens.mid - read) / tokens.mid
+            bounded = (f"share of examples within `filters.student_tokens` {within:.2f}: simulated",)
         tokens = tokens * ratio + Range(frame)
         fit = tokens.propagate(lambda mean: lengths.fit(mean, recipe.max_length))
         learnt = () if part.learns_reasoning else examples.answers_basis
-        trained = examples.count * (1 - (recipe.holdout or 0.0))
-        return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why))
+        trained = examples.count * (1 - (recipe.holdout or 0.0)) * within
+        return PackedPart(trained * fit, tokens, _unique(examples.basis, learnt, why, bounded))
 
     @_cached
     def ratio(self, ref: str) -> tuple[Range, float, tuple[str, ...]]:

@@ -9,6 +9,7 @@ of the distribution in a fixed order.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import random
 from bisect import bisect_left, bisect_right, insort
@@ -43,7 +44,9 @@ def keep(means: Mapping[str, float], bounds: Mapping[str, tuple[int, float]]) ->
 
 def cut(mean: float, most: float) -> float:
     """Return the mean length of texts of `mean` tokens on average once longer ones are cut to `most` tokens."""
-    return sum(min(mean * factor, most) for factor in _quantiles()) / _EXAMPLES
+    shorter = bisect_right(_quantiles(), most, key=lambda factor: mean * factor)
+    left = (_EXAMPLES - shorter) * most if shorter < _EXAMPLES else 0.0
+    return (mean * _sums()[shorter] + left) / _EXAMPLES
 
 
 def pack(mean: float, max_length: int, packing: str) -> Packed:
@@ -72,9 +75,15 @@ def _quantiles() -> list[float]:
     return [math.exp(normal.inv_cdf((index + 0.5) / _EXAMPLES)) for index in range(_EXAMPLES)]
 
 
+@functools.cache
+def _sums() -> list[float]:
+    """Return the sum of the first n quantiles, for each n from 0."""
+    return [0.0, *itertools.accumulate(_quantiles())]
+
+
 @functools.lru_cache(maxsize=4096)
 def _pack(mean: float, max_length: int, packing: str) -> Packed:
-    lengths = [max(1, round(mean * part)) for part in _quantiles()[: _count_fitting(mean, max_length)]]
+    lengths = [round(mean * part) or 1 for part in _quantiles()[: _count_fitting(mean, max_length)]]
     if not lengths:
         return Packed(1.0, 1.0)
     if packing == "none":
@@ -85,13 +94,18 @@ def _pack(mean: float, max_length: int, packing: str) -> Packed:
 
 
 def _next_fit(lengths: list[int], capacity: int) -> int:
-    shuffled = random.Random(0).sample(lengths, len(lengths))
     rows, room = 0, 0
-    for size in shuffled:
+    for place in _shuffle(len(lengths)):
+        size = lengths[place]
         if size > room:
             rows, room = rows + 1, capacity
         room -= size
     return rows
+
+
+@functools.lru_cache(maxsize=256)
+def _shuffle(count: int) -> list[int]:
+    return random.Random(0).sample(range(count), count)
 
 
 def _best_fit(lengths: list[int], capacity: int) -> int:

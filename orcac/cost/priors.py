@@ -86,5 +86,5 @@ TEMPLATE = 12  # tokens that the chat template of a pretrained student adds to a
 TEXT_BYTES = 4.5 / 2.4  # bytes per token of text in Parquet; zstd compresses OpenOrca's rows by 2.4
 START = 1.0  # seconds that a node takes to start
 START_MODEL = 6.0  # seconds that a node takes to start if it imports torch
-RATING_BYTES = 40  # of an answer's rating
+RATING_BYTES = 22  # of an answer's rating, if its question has no other
 RECORD_BYTES = 700  # of an answer's record in the ledger, its texts left out

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import random
-from statistics import mean
+from statistics import fmean
 from typing import NamedTuple
 
 from orcac.cost import priors
@@ -62,7 +62,7 @@ def _find_length(select: Selection, samples: int) -> float:
 @functools.lru_cache(maxsize=256)
 def _simulate_length(samples: int, keep: int, *, is_longest: bool) -> float:
     rng, sigma = random.Random(0), SIGMA / math.sqrt(2)
-    return mean(
-        mean(sorted((rng.lognormvariate(-(sigma**2) / 2, sigma) for _ in range(samples)), reverse=is_longest)[:keep])
+    return fmean(
+        fmean(sorted((rng.lognormvariate(-(sigma**2) / 2, sigma) for _ in range(samples)), reverse=is_longest)[:keep])
         for _ in range(_DRAWN)
     )

@@ -40,7 +40,7 @@ class StageSteps(NamedTuple):
 
 def flow_quickly(plan: Plan, store: Store) -> Flow:
     """Return the amounts of a plan that are known or quick to estimate: without the ledger and large files."""
-    return Flow(plan, store, looked_up=0, read_at_most=_READ)
+    return Flow(plan, store, looked_up=0, read_at_most=_READ, has_packing_range=False)
 
 
 def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:

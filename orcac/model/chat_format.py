@@ -160,6 +160,11 @@ class ChatFormat:
         return other
 
     @property
+    def vocabulary(self) -> int:
+        """One more than the largest id of the tokenizer."""
+        return 1 + max(self._tokenizer.get_vocab().values())
+
+    @property
     def pad_id(self) -> int:
         """The id of padding."""
         return int(self._tokenizer.pad_token_id)
@@ -241,6 +246,11 @@ class ChatFormat:
             else:
                 examples.append(Example(prompt + whole[len(start) :], len(prompt)))
         return examples
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text by itself, without special tokens even if it spells one."""
+        ids = self._encode_texts(filled := [_Filled(text, follows=False) for text in texts])
+        return [len(ids[text]) for text in filled]
 
     def cut(self, text: str, tokens: int) -> str:
         """Return the text of the first `tokens` tokens of a text, without the space at its end."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orcac.filter.recipe import Bounds
 from orcac.plan.recipes import lower_transform
 from orcac.spec import schema
+from orcac.spec.filters import find_filters
 from orcac.tokenize.recipe import Mixture, Order, Part, TokenizeRecipe
 
 __all__ = ["StageData", "StagePart", "lower_rows", "read_data"]
@@ -104,11 +106,14 @@ def lower_rows(
     )
     if data.mixture is None:
         _, only = lowered[0]
-        return recipe.model_copy(update={"learns_reasoning": only.learns_reasoning, "transform": only.transform}), parts
+        own = {name: getattr(only, name) for name in ("learns_reasoning", "transform", "lengths")}
+        return recipe.model_copy(update=own), parts
     mixture = data.mixture.model_copy(update={"parts": tuple(part for _, part in lowered)})
     return recipe.model_copy(update={"mixture": mixture}), parts
 
 
 def _lower_part(part: StagePart, spec: schema.Spec) -> Part:
     transform = lower_transform(spec.datasets[part.dataset].transform)
-    return Part(share=part.share, learns_reasoning=part.learns_reasoning, transform=transform)
+    bounds = find_filters(spec, part.dataset).student_tokens
+    lengths = {name: Bounds(min=limit.min, max=limit.max) for name, limit in bounds.items()}
+    return Part(share=part.share, learns_reasoning=part.learns_reasoning, transform=transform, lengths=lengths)

@@ -20,6 +20,7 @@ rows once, not a thousand times.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
@@ -69,6 +70,7 @@ R = TypeVar("R")
 
 _EMPTY_MESSAGE = schema.Draw(always=(1,))
 _TRAINING = ("stages", "curriculum", "replicates")  # lowered arm by arm; nothing shared depends on these sections
+_WITHOUT_FILES = ("datasets", "filters")  # sections that name no file, so that their values are all that they state
 
 
 def lower(plan: Plan, loaded: LoadedExperiment) -> None:
@@ -159,6 +161,8 @@ def _once_per_sections(
 ) -> Callable[Concatenate[_ArmLowering, P], R]:
     """Run a method once for each draw, for all arms that agree in every section of the spec, _TRAINING left out.
 
+    Sections agree if they are one object, or equal in value if they are _WITHOUT_FILES.
+
     Later arms get the first arm's result, and the addresses that the method added.
     """
 
@@ -194,7 +198,11 @@ class _ArmLowering:
         self.seed = draw_seed(arm.spec.seed, draw)  # of the data; the benchmarks' items have the spec's
         self.mark = draw_mark(draw)
         # all arms hold the same tree object for a section that no patch changed
-        self.sections = tuple(id(tree) for name, tree in sorted(arm.tree.entries.items()) if name not in _TRAINING)
+        self.sections = tuple(
+            json.dumps(tree.plain()) if name in _WITHOUT_FILES else id(tree)
+            for name, tree in sorted(arm.tree.entries.items())
+            if name not in _TRAINING
+        )
         self.addresses: dict[str, str] = {}
         self.targets: list[str] = []  # the last stage and the evaluations; an arm needs these and their inputs
 

@@ -14,6 +14,7 @@ from orcac.plan.plan import Plan
 from orcac.progress import Progress
 from orcac.publish.card import render_card
 from orcac.publish.records import find_arm, find_run
+from orcac.report.recipe import Arm, Run
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
 
@@ -25,13 +26,7 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
     the student is not made yet, StoreError if it is damaged, and InputError if the arm trains nothing or has no such
     run, `out` exists or the disk is too small.
     """
-    described = find_arm(plan, spec, arm)
-    if not described.stages:
-        fix = "name an arm with a curriculum"
-        if described.student:
-            fix += f"; the student as it is is {plan.nodes[described.student].label}, in {described.student}"
-        raise InputError(f"the arm `{arm}` trains nothing, so there is no student to export", fix=fix)
-    exported = find_run(described, run)
+    described, exported = find_trained(plan, spec=spec, arm=arm, run=run)
     ref = exported.stages[-1].train
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
@@ -61,3 +56,14 @@ def export(plan: Plan, store: Store, *, spec: str, arm: str, run: int = 1, about
         progress.update(megabytes)
         (folder / "README.md").write_text(text, encoding="utf-8")
     return ref
+
+
+def find_trained(plan: Plan, *, spec: str, arm: str, run: int) -> tuple[Arm, Run]:
+    """Return an arm and one of its runs. Raises InputError if the arm trains nothing or has no such run."""
+    described = find_arm(plan, spec, arm)
+    if not described.stages:
+        fix = "name an arm with a curriculum"
+        if described.student:
+            fix += f"; the student as it is is {plan.nodes[described.student].label}, in {described.student}"
+        raise InputError(f"the arm `{arm}` trains nothing, so there is no student to export", fix=fix)
+    return described, find_run(described, run)

@@ -300,6 +300,7 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         examples=packed.examples,
         packed=packed.packed,
         too_long=packed.too_long,
+        outside=packed.outside or {},
         forged=packed.forged or 0,
         rows=packed.rows,
         tokens=packed.tokens,
@@ -310,7 +311,12 @@ def _packing(store: Artifacts, stage: TrainedStage, users: tuple[str, ...]) -> P
         repeated=packed.repeated or 0,
         order=tuple(describe_order(stage.tokenize, store.facts)),
         balanced=packed.examples + (packed.repeated or 0)
-        == packed.packed + packed.too_long + (packed.forged or 0) + (packed.held_out or 0) + (packed.undrawn or 0),
+        == packed.packed
+        + packed.too_long
+        + sum((packed.outside or {}).values())
+        + (packed.forged or 0)
+        + (packed.held_out or 0)
+        + (packed.undrawn or 0),
     )
 
 

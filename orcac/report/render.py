@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,10 @@ _CLASSES = {
 _SIGNS = {"good": "▲", "bad": "▼", "even": "=", "warn": "?", "plain": "○"}
 _HEAT = 0.2  # the difference, a share, from which on a cell has its full colour
 _PALE = 0.35  # the part of its colour that a cell has whose interval contains 0
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|!(?=\[)")  # a tag or an image in Markdown
 _CONTROLS = {number: chr(0x2400 + number) for number in range(32) if chr(number) not in "\n\t"} | {0x7F: "␡"}
-_CONTROLS |= {number: f"⟨{number:X}⟩" for number in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # of direction
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS |= {number: f"⟨{number:X}⟩" for number in (*range(0x80, 0xA0), *_DIRECTIONS)}
 _FUNNELS = 20  # datasets whose funnels are shown
 
 T = TypeVar("T")
@@ -126,6 +129,12 @@ def _list_funnels(results: Results) -> list[Flow]:
 def _show_controls(value: T) -> T | str:
     """Return a text with visible signs in place of its control characters; markup and other values as they are."""
     return value.translate(_CONTROLS) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _show_markup(value: T) -> T | str:
+    """Return a text for a Markdown page with visible signs in place of its control characters, tags and images."""
+    shown = _show_controls(value)
+    return _MARKUP.sub(r"\\\g<0>", shown) if isinstance(shown, str) else shown
 
 
 def _draw_training(results: Results, rows: Sequence[str]) -> str:
@@ -231,18 +240,16 @@ def _shade(difference: TaskDifference | None) -> str:
 
 def render_markdown(results: Results) -> str:
     """Return the report as Markdown."""
-    return (
-        _environment(autoescape=False)
-        .get_template("page.md.jinja")
-        .render(
-            results=results,
-            findings=wording.describe_findings(results),
-            funnels=_list_funnels(results),
-            at_chance=wording.AT_CHANCE,
-            nothing_measured=wording.NOTHING_MEASURED,
-            limits=wording.describe_limits(results),
-            judged_header=judging.HEADER,
-        )
+    environment = _environment(autoescape=False)
+    environment.finalize = _show_markup
+    return environment.get_template("page.md.jinja").render(
+        results=results,
+        findings=wording.describe_findings(results),
+        funnels=_list_funnels(results),
+        at_chance=wording.AT_CHANCE,
+        nothing_measured=wording.NOTHING_MEASURED,
+        limits=wording.describe_limits(results),
+        judged_header=judging.HEADER,
     )
 
 

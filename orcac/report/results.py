@@ -288,6 +288,7 @@ class Packing:
     examples: int
     packed: int
     too_long: int
+    outside: dict[str, int] = field(default_factory=dict)  # by tokens of the student: reason -> examples
     forged: int = 0  # examples with a mark of the chat template in a text
     held_out: int = 0
     undrawn: int = 0  # of a mixture: examples in no row
@@ -297,7 +298,7 @@ class Packing:
     supervised_tokens: int
     fill: float
     order: tuple[str, ...] = ()  # sentences on the order of its examples by pass rates
-    balanced: bool  # examples + repeated = packed + too_long + forged + held_out + undrawn
+    balanced: bool  # examples + repeated = packed + too_long + forged + held_out + undrawn + outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,7 +241,7 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
             message = "a student from scratch has a chat template of ours; remove this"
             yield Finding((*at, key), message, ((*at, "base"),))
     if student.date and not _is_date(student.date):
-        yield Finding((*at, "date"), f"`{student.date}` is no day of a calendar; write it as 2026-01-31")
+        yield Finding((*at, "date"), f"`{student.date}` cannot be read as a date; write it as 2026-01-31")
     if shape := student.shape:
         if shape.hidden % shape.heads:
             message = f"`hidden` {shape.hidden} is not a multiple of `heads` {shape.heads}"

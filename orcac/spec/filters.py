@@ -35,6 +35,11 @@ def check_filters(spec: Spec) -> Iterator[Finding]:
             every.append((("datasets", name, "filters"), find_filters(spec, name), dataset.filters))
     for path, filters, given in every:
         yield from _check(filters, path)
+        if given.student_tokens and not (spec.student and spec.stages):
+            message = (
+                "no student is trained, so there are none of its tokens; write `tokens`, which counts the teacher's"
+            )
+            yield Finding((*path, "student_tokens"), message, (("student",), ("stages",)))
         if given.contamination and not spec.benchmarks:
             message = "there is no benchmark to check against; add `benchmarks`, or remove `contamination`"
             yield Finding((*path, "contamination"), message, (("benchmarks",),))
@@ -54,11 +59,12 @@ def _merge(below: F, above: F) -> F:
 
 
 def _check(filters: Filters, path: SpecPath) -> Iterator[Finding]:
-    for part, bounds in filters.tokens.items():
-        at: SpecPath = (*path, "tokens", part)
-        if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
-            message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
-            yield Finding((*at, "min"), message, ((*at, "max"),))
+    for key in ("tokens", "student_tokens"):
+        for part, bounds in getattr(filters, key).items():
+            at: SpecPath = (*path, key, part)
+            if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+                message = f"no answer passes: `min` {bounds.min} is above `max` {bounds.max}; exchange them"
+                yield Finding((*at, "min"), message, ((*at, "max"),))
     if filters.unread == "drop" and not filters.agreement:
         message = "nothing is compared without `agreement`; write `agreement: agrees` with it, or remove it"
         yield Finding((*path, "unread"), message, ((*path, "agreement"),))

@@ -26,10 +26,10 @@ def is_inside(name: str) -> bool:
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
-def is_plain(path: Path) -> bool:
+def is_plain(path: Path | str) -> bool:
     """Return whether there is a regular file at `path`, not a link to one."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
 

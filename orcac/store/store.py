@@ -108,7 +108,7 @@ class Store:
 
     def is_own(self, ref: str) -> bool:
         """Return whether the node's marker exists in this store."""
-        return is_plain(self.root / ref / "artifact.json")
+        return is_plain(f"{self.root}/{ref}/artifact.json")  # a large plan asks for each of its nodes several times
 
     def is_upstream(self, ref: str) -> bool:
         """Return whether the node is finished in the upstream, and not made in this store."""

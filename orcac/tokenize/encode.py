@@ -6,8 +6,9 @@ The ids of a part depend on its rows alone, so neither the parts nor the number 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from orcac.model.offline import go_offline
 from orcac.ratings import digest_questions, read_digests
 from orcac.reasoning import split_reasoning
 from orcac.sample.recipe import OWN
+from orcac.tokenize.bounds import find_outside
 from orcac.tokenize.holdout import Apart
 from orcac.tokenize.mixture import ticket
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -54,6 +56,7 @@ class Encoded:
     questions: npt.NDArray[np.uint64]  # (examples,), as `orcac.ratings` names them; empty without an order by pass rate
     apart: Apart | None  # if the recipe keeps examples apart
     too_long: int = 0  # examples left out
+    outside: Counter[str] = field(default_factory=Counter)  # examples left out: reason -> examples
     forged: int = 0  # examples left out: they hold a mark of another turn
     reasoned: int = 0  # examples with reasoning
     transformed: int = 0  # examples that were read and changed
@@ -90,6 +93,7 @@ def merge(parts: Sequence[Encoded]) -> Encoded:
         tickets=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.tickets for part in parts)]),
         questions=np.concatenate([np.zeros(0, dtype=np.uint64), *(part.questions for part in parts)]),
         apart=apart,
+        outside=sum((part.outside for part in parts), Counter[str]()),
         **{name: sum(getattr(part, name) for part in parts) for name in _COUNTS},
     )
 
@@ -138,10 +142,14 @@ def _encode(part: _Part) -> Encoded:
     tickets: list[int] = []
     for batch in rows.batched(rows.read(part.examples, rows.Response, part.groups), _EXAMPLES_AT_ONCE):
         texts = [_texts_of(row, with_reasoning=of.learns_reasoning) for row in batch]
+        outside = iter(find_outside(batch, of.lengths, chat))
         texts = [*map(transformer.change, texts)] if transformer else texts
         for row, some, example in zip(batch, texts, chat.encode_examples(texts), strict=True):
+            reason = next(outside)
             if chat.forges_turn(*some):
                 found.forged += 1
+            elif reason:
+                found.outside[reason] += 1
             elif len(example.input_ids) > recipe.max_length:
                 found.too_long += 1
             else:

@@ -1,12 +1,13 @@
-"""The recipe of `tokenize`: `rows.safetensors`, the examples of one dataset packed into sequences.
+"""The recipe of `tokenize`: `rows.safetensors`, the examples of one dataset packed into sequences. Its rows are read as
 
     input_ids     int32 (rows, max_length)   padded with the tokenizer's pad id
     position_ids  int32 (rows, max_length)   restart at 0 with every example, which isolates them in attention
     labels        int32 (rows, max_length)   -100 everywhere except on the teacher's tokens and the end token
 
-and `counts.json`: examples read, packed, and rejected (too long), rows, tokens, supervised tokens, fill. With `holdout`
-the rows of the examples that are kept apart are in `holdout.safetensors` (see holdout.py). The teacher's
-tokens are its reasoning, if the example has some, and its answer, with the marks of the chat format between them.
+and stored as flat ids with offsets (see rowfile.py). Beside them is `counts.json`: examples read, packed, and rejected
+(too long), rows, tokens, supervised tokens, fill. With `holdout` the rows of the examples that are kept apart are in
+`holdout.safetensors` (see holdout.py). The teacher's tokens are its reasoning, if the example has some, and its answer,
+with the marks of the chat format between them.
 Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by pass rate `rated`
 (one rate node for each of `examples`).
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from orcac.filter.recipe import Bounds
 from orcac.recipe import Execution, Frozen, Recipe
 from orcac.summary import OMIT_NONE, Summary
 from orcac.tokenize.steps import Schedule
@@ -51,6 +53,7 @@ class Part(Frozen):
     share: float
     learns_reasoning: bool = True
     transform: Transform | None = None
+    lengths: dict[Literal["answer", "reasoning", "both"], Bounds] = {}  # to keep, in tokens of the student
 
 
 class Mixture(Frozen):
@@ -76,7 +79,8 @@ class TokenizeRecipe(Recipe):
     learns_reasoning: bool = True  # if not, the rows hold each example's answer without its reasoning
     holdout: float | None = None  # share of the questions whose examples are kept apart
     transform: Transform | None = None
-    mixture: Mixture | None = None  # of several datasets, whose parts have `learns_reasoning` and `transform`
+    lengths: dict[Literal["answer", "reasoning", "both"], Bounds] = {}  # to keep, in tokens of the student
+    mixture: Mixture | None = None  # of several datasets, whose parts have `learns_reasoning`, `transform`, `lengths`
     order: Order | None = None  # None: the rows have no order
 
     @property
@@ -84,7 +88,14 @@ class TokenizeRecipe(Recipe):
         """The datasets; a single one without a mixture."""
         if self.mixture:
             return self.mixture.parts
-        return (Part(share=1.0, learns_reasoning=self.learns_reasoning, transform=self.transform),)
+        return (
+            Part(
+                share=1.0,
+                learns_reasoning=self.learns_reasoning,
+                transform=self.transform,
+                lengths=self.lengths,
+            ),
+        )
 
 
 class TokenizeExecution(Execution):
@@ -108,13 +119,15 @@ class TokenizeSummary(Summary):
 
     kind: ClassVar[str] = "tokenize"
 
-    examples: int  # examples + repeated = packed + too_long + forged + held_out + undrawn
+    examples: int  # examples + repeated = packed + too_long + forged + held_out + undrawn + the sum of outside
     packed: int  # repetitions included
     too_long: int  # examples with more tokens than a row has slots
     rows: int
     tokens: int  # without padding
     supervised_tokens: int
     fill: float  # fraction of the rows' slots that hold tokens
+    # examples whose length in tokens of the student is outside the recipe's bounds: reason -> examples; None if none
+    outside: dict[str, int] | None = field(default=None, metadata=OMIT_NONE)
     forged: int | None = field(default=None, metadata=OMIT_NONE)  # examples with a mark of the chat template in a text
     held_out: int | None = field(default=None, metadata=OMIT_NONE)  # kept apart; None without `holdout`
     repeated: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: occurrences beside the first

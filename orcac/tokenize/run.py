@@ -23,6 +23,7 @@ from orcac.model.offline import go_offline
 from orcac.model.positions import check_positions
 from orcac.progress import print_line
 from orcac.ratings import read_values
+from orcac.text import by_reason
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
 from orcac.tokenize.holdout import Group
@@ -30,7 +31,6 @@ from orcac.tokenize.mixture import Drawn, draw_mixture
 from orcac.tokenize.order import sort_examples
 from orcac.tokenize.pack import best_fit_decreasing, fill_in_order, shuffle_and_fill
 from orcac.tokenize.recipe import ENOUGH, Mixture, TokenizeExecution, TokenizeRecipe, TokenizeSummary
-from orcac.tokenize.rowfile import MASKED
 from orcac.tokenize.steps import Packed, describe_shortage, describe_steps
 
 Rows: TypeAlias = Sequence[Sequence[int] | np.ndarray]  # of examples, by index
@@ -45,10 +45,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     go_offline(threads=job.execution.threads)
     recipe, student = job.recipe, job.input("student") / "model"
     check_positions(student, recipe.max_length)
-    pad = load_format(student).pad_id
-    spill = job.work / "ids.int32"
+    chat = load_format(student)
+    type_of_ids = rowfile.id_type(chat.vocabulary)
+    spill = job.work / "ids"
     parts = [
-        spill_ids(folder / "kept.parquet", recipe, number, student, spill, threads=job.execution.threads)
+        spill_ids(folder / "kept.parquet", recipe, number, student, spill, type_of_ids, threads=job.execution.threads)
         for number, folder in enumerate(job.inputs["examples"])
     ]
     found = merge(parts)
@@ -58,6 +59,8 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
             f"{job.label}  {found.forged:,} examples left out: a text holds a mark by which the student's chat "
             "template begins a turn"
         )
+    if found.outside:
+        print_line(f"{job.label}  left out by tokens of the student: {by_reason(found.outside)}")
     if not len(lengths):
         raise InputError(
             f"no example is left: {found.too_long} have more than {recipe.max_length} tokens, the rest were filtered",
@@ -73,11 +76,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     if unrated:
         print_line(f"{job.label}  {unrated:,} examples come last: no answer to their question has a pass rate")
     write = functools.partial(
-        write_rows,
-        ids=np.memmap(spill, dtype=np.int32, mode="r"),
+        rowfile.write,
+        ids=np.memmap(spill, dtype=type_of_ids, mode="r"),
         lengths=lengths,
         prompt_lengths=prompt_lengths,
-        pad=pad,
+        pad=chat.pad_id,
         max_length=recipe.max_length,
     )
     write(job.out / "rows.safetensors", packed)
@@ -100,9 +103,10 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     spill.unlink()
     tokens = int(lengths[trained].sum())
     summary = TokenizeSummary(
-        examples=len(lengths) + found.too_long + found.forged,
+        examples=len(lengths) + found.too_long + found.forged + found.outside.total(),
         packed=len(trained),
         too_long=found.too_long,
+        outside=dict(sorted(found.outside.items())) or None,
         forged=found.forged or None,
         held_out=sum(map(len, groups.values())) if apart else None,
         rows=len(packed),
@@ -227,9 +231,16 @@ def _list_trained(
 
 
 def spill_ids(
-    examples: Path, recipe: TokenizeRecipe, number: int, student: Path, spill: Path, *, threads: int
+    examples: Path,
+    recipe: TokenizeRecipe,
+    number: int,
+    student: Path,
+    spill: Path,
+    type_of_ids: type[np.uint16 | np.int32],
+    *,
+    threads: int,
 ) -> Encoded:
-    """Write the ids of the examples of the dataset `number` that are not left out to `spill`, int32; return the rest.
+    """Write the ids of the examples of the dataset `number` that are not left out to `spill`; return the rest.
 
     They are written one after another, after those of the datasets before. Raises InputError if the student's chat
     format cannot be used.
@@ -237,41 +248,6 @@ def spill_ids(
     parts: list[Encoded] = []
     with spill.open("ab" if number else "wb") as file:
         for part in encode_examples(examples, recipe, number, student, threads=threads):
-            file.write(part.ids.tobytes())
+            file.write(part.ids.astype(type_of_ids).tobytes())
             parts.append(dataclasses.replace(part, ids=part.ids[:0]))
     return merge(parts)
-
-
-def write_rows(
-    path: Path,
-    packed: Rows,
-    *,
-    ids: np.ndarray,
-    lengths: np.ndarray,
-    prompt_lengths: np.ndarray,
-    pad: int,
-    max_length: int,
-) -> None:
-    """Write the rows to `path`. Padding gets masked labels and positions 0, 1, ... of its own.
-
-    `packed`: the examples of each row, as indices into `lengths`. `ids`: int32 (tokens,), of all examples in order.
-    `lengths`, `prompt_lengths`: int64 (examples,), in tokens.
-    """
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    file = rowfile.create(path, rows=len(packed), max_length=max_length)
-    counting = np.arange(max_length, dtype=np.int32)
-    for row, members in enumerate(packed):
-        filled = 0
-        for index in members:
-            size, prompt = lengths[index], prompt_lengths[index]
-            tokens = ids[starts[index] : starts[index] + size]
-            file.input_ids[row, filled : filled + size] = tokens
-            file.position_ids[row, filled : filled + size] = counting[:size]
-            file.labels[row, filled : filled + prompt] = MASKED
-            file.labels[row, filled + prompt : filled + size] = tokens[prompt:]
-            filled += size
-        file.input_ids[row, filled:] = pad
-        file.position_ids[row, filled:] = counting[: max_length - filled]
-        file.labels[row, filled:] = MASKED
-    for array in file:
-        array.flush()

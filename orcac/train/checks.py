@@ -22,10 +22,10 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Trainer
 
 from orcac.errors import InputError, OrcacError, StoreError
-from orcac.tokenize.rowfile import MASKED, RowFile
+from orcac.tokenize.rowfile import MASKED, RowFile, TokenCounts
 from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
-from orcac.train.data import RowTensors, TokenCounts
+from orcac.train.data import RowTensors
 from orcac.train.loss import SupervisedLoss
 from orcac.train.recipe import TrainRecipe
 from orcac.train.schedule import never_leaves_warmup

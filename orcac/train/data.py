@@ -16,40 +16,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from orcac.tokenize.rowfile import MASKED, Array, RowFile
+from orcac.tokenize.rowfile import MASKED, RowFile, TokenCounts, count_tokens
 from orcac.train.recipe import TrainRecipe
 
 RowTensors = dict[str, torch.Tensor]  # by the names of RowFile; each int64 (rows, max_length)
 PADDING_ROW = -1  # in place of a row's number
-_ROWS_AT_ONCE = 4096
-
-
-class TokenCounts(NamedTuple):
-    """Numbers of tokens: each int64 (rows,), or summed up to each step (steps,)."""
-
-    real: np.ndarray  # without padding
-    supervised: np.ndarray  # those with a label
-
-
-def count_tokens(labels: Array) -> TokenCounts:
-    """Return the counts of each row of `labels`, int32 (rows, max_length).
-
-    A row's last token is always supervised, so all tokens after the last supervised one are padding.
-    """
-    real, supervised = [], []
-    for start in range(0, len(labels), _ROWS_AT_ONCE):
-        supervised_mask = np.asarray(labels[start : start + _ROWS_AT_ONCE]) != MASKED
-        counts = supervised_mask.sum(axis=1)
-        padding = supervised_mask[:, ::-1].argmax(axis=1)
-        real.append(np.where(counts > 0, supervised_mask.shape[1] - padding, 0))
-        supervised.append(counts)
-    return TokenCounts(np.concatenate(real), np.concatenate(supervised))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +119,11 @@ class PackedRows(Dataset[int]):
 
     def __init__(self, file: RowFile, *, is_padded: bool = False) -> None:
         self.file = file
-        self.tokens = count_tokens(file.labels)
+        self.tokens = count_tokens(file)
         self.lengths = self.tokens.real if is_padded else None
         length = file.labels.shape[1]
         padding = np.zeros(length), np.arange(length), np.full(length, MASKED)
-        self._padding = RowFile(*(array.astype(np.int32) for array in padding))  # type: ignore[arg-type]
+        self._padding = [array.astype(np.int32) for array in padding]
 
     def __len__(self) -> int:
         return len(self.file.input_ids)
@@ -160,8 +136,8 @@ class PackedRows(Dataset[int]):
         longest = self.file.labels.shape[1]
         if self.lengths is not None:
             longest = max([1, *(int(self.lengths[row]) for row in rows if row != PADDING_ROW)])
-        arrays = [
-            np.stack([(padding if row == PADDING_ROW else array[row])[:longest] for row in rows]).astype(np.int64)
-            for array, padding in zip(self.file, self._padding, strict=True)
-        ]
+        arrays = [np.empty((len(rows), longest), dtype=np.int64) for _ in self.file]
+        for place, row in enumerate(rows):
+            for array, stored, padding in zip(arrays, self.file, self._padding, strict=True):
+                array[place] = (padding if row == PADDING_ROW else stored[row])[:longest]
         return dict(zip(RowFile._fields, map(torch.from_numpy, arrays), strict=True))

@@ -154,6 +154,24 @@ def test_one_spec_alone_compares_its_arms_with_the_base(folder: Path) -> None:
     assert [one["new"] for one in found("a.yaml")] == ["a.yaml:no-first", "a.yaml:longer"]
 
 
+def test_of_many_arms_each_change_is_a_row_with_the_ranges_of_its_arms(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orcac.cli.diff.LISTED", 3)
+    monkeypatch.setattr("orcac.cli.diff.GROUPED", 3)
+    (folder / "a.yaml").write_text(SMOKE + "sweep: {stages.second.epochs: [2, 3, 4]}\n")
+    text, _ = diff("a.yaml")
+    heads, *rows, total, hint = text.strip().splitlines()
+    assert heads.split() == ["against", "a.yaml", "arms", "requests", "USD", "GPU", "h"]
+    assert [row.split("  ")[0] for row in rows] == [
+        'curriculum: ["second"]',
+        *(f"stages.second.epochs: {epochs}" for epochs in (2, 3, 4)),
+    ]
+    assert [row.split()[2] for row in rows] == ["4", "2", "2", "2"]
+    assert total.startswith("7 arms together: ")
+    assert hint.startswith("`orcac diff a.yaml a.yaml:no-first` shows one arm")
+
+
 def test_replicates_are_counted_beside_their_arm(folder: Path) -> None:
     (folder / "a.yaml").write_text(SMOKE + "replicates: 3\n")
     text, _ = diff("a.yaml", "a.yaml:no-first")

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import hub_server
 import pytest
 from click.testing import CliRunner
 
@@ -163,7 +164,7 @@ def test_a_card_names_its_run_and_shows_all_of_them(spec: Path) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         marker = store.marker(evaluation.score)
         marker.chmod(0o644)
-        record = json.loads(marker.read_text())
+        record = store.artifact(evaluation.score)  # without its own digest, as in older records
         record["files"]["scores.json"] = {"bytes": path.stat().st_size, "sha256": digest}
         marker.write_text(json.dumps(record))
     assert arm.runs[1].stages[-1].train in orcac("export", spec, "second", "--run", 2)
@@ -221,3 +222,23 @@ def test_a_failed_export_names_its_cause_and_leaves_no_folder(spec: Path) -> Non
     with pytest.raises(StoreError, match="damaged"):
         orcac("export", spec, "out")
     assert sorted(spec.parent.iterdir()) == before
+
+
+def test_a_student_is_pushed_with_its_export_and_again_with_the_words_of_its_owner(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(spec)
+    with hub_server.serving(monkeypatch, str(tmp_path / "cache")) as hub:
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        told = json.loads(orcac("export", spec, "student", "--push", "me/student", "--json").splitlines()[-1])
+        assert told["page"] == f"{hub.url}/me/student" and told["folder"] == "student"
+        files = hub.repos["models/me/student"].files
+        assert files["model.safetensors"] == told["artifact"].encode() and hub.repos["models/me/student"].private
+        card = Path("student", "README.md")
+        card.write_text(card.read_text() + "my words\n")
+        assert "from an earlier export" in orcac("export", spec, "student", "--push", "me/student")
+        assert hub.repos["models/me/student"].files["README.md"].endswith(b"my words\n")
+        with pytest.raises(InputError, match="is no export of train/"):
+            orcac("export", f"{spec}:no-first", "student", "--push", "me/student")
+    with pytest.raises(InputError, match="--public is about a push"):
+        orcac("export", spec, "student", "--public")

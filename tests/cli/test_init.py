@@ -199,12 +199,12 @@ def test_a_spec_is_added_to_a_study_and_its_own_rules_stay(study: Path) -> None:
 
 def test_the_shipped_specs_are_listed_and_an_unknown_one_is_an_error(tmp_path: Path) -> None:
     listed = CliRunner().invoke(command, ["--from"], catch_exceptions=False).output
-    assert "\nmodern       are a teacher's thoughts worth learning?" in listed
-    assert "\nmore-expert  a patch on ingredients\n" in listed
+    assert "\nmodern        are a teacher's thoughts worth learning?" in listed
+    assert "\nmore-expert   a patch on ingredients\n" in listed
     for name in ("modren", "../tiny", "/etc/passwd"):
         with pytest.raises(InputError, match="no spec") as error:
             init(tmp_path, "--from", name)
-        assert "modern, more-expert, orca-13b, own" in (error.value.fix or "")
+        assert "modern, more-expert, openthoughts, orca-13b, own" in (error.value.fix or "")
     with pytest.raises(InputError) as error:
         init(tmp_path, "--from", "modren")
     assert (error.value.fix or "").startswith("did you mean `modern`?")

@@ -316,6 +316,12 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **{f"datasets.*.filters.{field}": (f"datasets.few.filters.{path}", value, {"filter/few"} | learnt("few"),
                                        *nest("datasets.few.filters", given))
        for field, (path, value, *given) in FILTERS.items()},
+    **{f"filters.student_tokens.*.{field}": (
+        f"filters.student_tokens.both.{field}", value, {f"tokenize/{name}" for name in STAGES.values()} | trained(),
+    ) for field, value in (("min", 9), ("max", 999))},
+    **{f"datasets.*.filters.student_tokens.*.{field}": (
+        f"datasets.few.filters.student_tokens.both.{field}", value, learnt("few"),
+    ) for field, value in (("min", 9), ("max", 999))},
     **of("datasets.*.transform", {
         field: (f"datasets.few.transform.{field}", value, {"tokenize/few"} | trained("two"))
         for field, value in (("shuffle_steps", 0.5), ("delete_steps", 0.5), ("keep_tokens", 512))

@@ -1,11 +1,13 @@
 """The ids of every shipped spec are those of earlier versions, so that finished and paid artifacts stay in use.
 
-golden/ids.txt has a line for each node: the spec's name, a tab, KIND/ID. An intended change of ids, with a higher
-VERSION of the kind or another IDENTITY, replaces the lines of the specs that it affects.
+golden/ids.txt has a line for each node: the spec's name, a tab, KIND/ID. Of a spec of thousands of nodes it has one
+line, with their number and their digest. An intended change of ids, with a higher VERSION of the kind or another
+IDENTITY, replaces the lines of the specs that it affects.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from orcac.spec.load import load
 
 SPECS = Path(__file__).parents[2] / "specs"
 GOLDEN = Path(__file__).parent / "golden" / "ids.txt"
+LARGE = ("openthoughts",)
 NEED_DATA = ("recorded", "smollm2")  # their sources and recordings are in the folder that ORCAC_DATA names
 CHANGE_WITH_DATA = ("ingredients",)  # its benchmark `bbh` is `missing: skip`
 
@@ -28,6 +31,8 @@ def expected(name: str) -> set[str]:
 def compiled(name: str) -> set[str]:
     plan = Plan()
     lower(plan, load(SPECS / f"{name}.yaml"))
+    if name in LARGE:
+        return {f"{len(plan.nodes)} nodes, sha256 {hashlib.sha256(' '.join(sorted(plan.nodes)).encode()).hexdigest()}"}
     return set(plan.nodes)
 
 

@@ -168,7 +168,7 @@ def make_job(
             draw = draws[number] if draws else 0
             runs.append(Run(draw=draw, student="student/s", datasets=datasets, stages=stages, evaluations=evaluations))
         arms.append(Arm(name=arm, **dict(runs[0]), replicates=tuple(runs[1:])))
-    execution = ReportExecution(title="tiny", about="Orca in miniature <b>")
+    execution = ReportExecution(title="tiny", about="Orca in miniature <b>\x1b[31m\x9b32m ![x](http://evil)")
     return jobs.make_job(tmp_path, ReportRecipe(arms=tuple(arms), **recipe), execution, by_ref=store.folders)
 
 
@@ -262,6 +262,9 @@ def test_responses_are_escaped_and_the_page_is_self_contained(job: Job) -> None:
     page = (job.out / "report.html").read_text()
     assert "<script>alert" not in page and "\\u003cscript\\u003ealert(1)" in page
     assert "Orca in miniature &lt;b&gt;" in page
+    for text in (page, (job.out / "report.md").read_text()):
+        assert "\x1b" not in text and "\x9b" not in text
+    assert r"Orca in miniature \<b>␛[31m⟨9B⟩32m \![x](http://evil)" in (job.out / "report.md").read_text()
     assert page.count('class="strip"') == 4 and page.count('class="losses"') == 1  # two arms on two benchmarks
     assert not re.search(r"""(?:src|href)=["'](?!#)""", page)
 

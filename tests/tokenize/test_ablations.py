@@ -1,5 +1,6 @@
 """Tests from YAML to rows of what a spec says about the examples of a stage: orcac/tokenize/transform.py,
-orcac/tokenize/mixture.py, orcac/tokenize/order.py, orcac/plan/data.py and orcac/plan/recipes.py."""
+orcac/tokenize/mixture.py, orcac/tokenize/order.py, orcac/tokenize/bounds.py, orcac/plan/data.py and
+orcac/plan/recipes.py."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from orcac.errors import InputError
 from orcac.model.chat_format import load_tokenizer
 from orcac.rate.rating import rate
 from orcac.rate.recipe import RateRecipe
+from orcac.spec.load import load
 from orcac.tokenize.order import sort_examples
 from orcac.tokenize.recipe import Order
 
@@ -61,6 +63,11 @@ ARMS: dict[str, dict[str, Any]] = {
     "by-rate": RATED | stage(order={"by": "pass_rate", "of": "tried"}),
     "by-rate-back": RATED | stage(order={"by": "pass_rate", "of": "tried", "descending": True}),
     "by-own-rate": stage(dataset=None, data={"d": 1}, order={"by": "pass_rate"}),
+    "long": dataset("long", filters={"student_tokens": {"reasoning": {"min": 42}}}),
+    "short-answers": dataset("short", filters={"student_tokens": {"both": {"max": 49}, "answer": {"max": 1000}}}),
+    "mixed-short": MIXED
+    | stage(dataset=None, data={"d": 0.75, "bare": "25 %"})
+    | {"filters": {"student_tokens": {"answer": {"max": 1000}}}},
     "as-long": stage(data={"d": 1}, dataset=None, take=6, epochs=None, tokens={"same_as": "mixed"}),
     "bare": dataset("bare", teacher="bare", draw={"q": [7]}, transform={"shuffle_steps": 1.0}),
 }
@@ -214,6 +221,45 @@ def test_examples_without_a_pass_rate_come_last_in_both_directions() -> None:
     for descending, expected in ((False, [2, 0, 3, 1]), (True, [3, 0, 2, 1])):
         order = Order(by="pass_rate", descending=descending)
         assert sort_examples(order, np.arange(4), learnt=np.zeros(4), rates=rates).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("arm", "name", "is_within", "reason"),
+    [
+        ("long", "long", lambda thought, both: thought >= 42, "reasoning too short"),
+        ("short-answers", "short", lambda thought, both: both <= 49, "answer and reasoning too long"),
+    ],
+)
+def test_lengths_are_bounded_in_tokens_of_the_student(
+    made: Made, arm: str, name: str, is_within: Callable[[int, int], bool], reason: str
+) -> None:
+    assert made.ref(f"filter/{name}", arm) == made.ref("filter/d"), "the filter does not depend on the student"
+    tokenizer = load_tokenizer(made.make("student") / "model")
+    expected = []
+    for row in made.kept("d"):
+        thought, answer = (
+            len(tokenizer.encode(text, add_special_tokens=False)) for text in (row.reasoning, row.response)
+        )
+        if is_within(thought, thought + answer):
+            expected.append(f"<think>\n{row.reasoning}\n</think>\n\n{row.response}")
+    assert 0 < len(expected) < 12
+    assert sorted(made.learnt(f"tokenize/{name}", arm)) == sorted(expected)
+    counts = json.loads((made.make(f"tokenize/{name}", arm) / "counts.json").read_text())
+    assert counts["outside"] == {reason: 12 - len(expected)}
+    assert counts["examples"] == 12 == counts["packed"] + sum(counts["outside"].values())
+
+
+def test_bounds_change_no_draw_of_a_mixture(made: Made) -> None:
+    (address,) = [one for one in made.plan.experiments["made"].addresses["mixed-short"] if one.startswith("tokenize/")]
+    assert made.ref(address, "mixed") != made.ref(address, "mixed-short")
+    assert sorted(made.learnt(address, "mixed")) == sorted(made.learnt(address, "mixed-short"))
+
+
+def test_tokens_of_a_student_need_one(tmp_path: Path) -> None:
+    spec = {name: part for name, part in SPEC.items() if name not in ("student", "stages")}
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec | {"filters": {"student_tokens": {"both": {"max": 9}}}}))
+    with pytest.raises(InputError, match=r"spec\.yaml:\d+:\d+: no student is trained"):
+        load(tmp_path / "spec.yaml")
 
 
 def test_a_stage_is_as_long_as_that_of_another_arm(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
 
 from orcac.errors import InputError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
@@ -74,7 +73,7 @@ def tokenize(root, made, share):
 
 def list_examples(path):
     """Return the ids of each example of a file of rows, without padding, row by row."""
-    arrays = load_file(path)
+    arrays = tiny.read_arrays(path)
     found = []
     for ids, positions, labels in zip(*(arrays[k] for k in ("input_ids", "position_ids", "labels")), strict=True):
         starts = [*np.flatnonzero(positions == 0), 64]
@@ -101,7 +100,7 @@ def test_every_example_is_either_trained_on_or_kept_apart_in_the_rows_of_its_gro
         assert {whose[example] for row in own for example in row} == {(group.teacher, group.source)}
         assert sum(map(len, own)) == group.examples
     assert not apart
-    labels = load_file(job.out / ROWS)["labels"]
+    labels = tiny.read_arrays(job.out / ROWS)["labels"]
     assert (labels != -100).sum() == sum(group.supervised_tokens for group in groups)
     assert json.loads((job.out / "counts.json").read_text())["held_out"] == summary.held_out
 

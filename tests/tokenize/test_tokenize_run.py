@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from safetensors.numpy import load_file
+from safetensors.numpy import save_file
 
 from orcac.errors import InputError, StoreError
 from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.tokenize import encode, rowfile
 from orcac.tokenize.recipe import TokenizeExecution, TokenizeRecipe
+from orcac.tokenize.rowfile import count_tokens
 from orcac.tokenize.run import run, spill_ids
 from orcac.tokenize.steps import Schedule
 
@@ -61,7 +62,7 @@ def test_every_example_that_fits_is_in_the_rows_once(tmp_path, made, packing):
     summary = run(job)
     assert json.loads((job.out / "counts.json").read_text()) == summary.as_json()
     assert (summary.examples, summary.packed, summary.too_long) == (41, 40, 1)
-    arrays = load_file(job.out / "rows.safetensors")
+    arrays = tiny.read_arrays(job.out / "rows.safetensors")
     assert {array.shape for array in arrays.values()} == {(summary.rows, 64)}
     assert (summary.rows == 40, summary.packing) == ((True, "none") if packing == "none" else (False, None))
 
@@ -106,7 +107,7 @@ def test_the_seed_decides_the_bytes(tmp_path, made):
 def decoded(job):
     """Return the text of each row without its padding, and the texts of its learnt parts."""
     tokenizer = load_tokenizer(job.input("student") / "model")
-    arrays = load_file(job.out / "rows.safetensors")
+    arrays = tiny.read_arrays(job.out / "rows.safetensors")
     texts = [tokenizer.decode(ids).rstrip("<pad>") + ">" for ids in arrays["input_ids"]]
     return texts, [tokenizer.decode(ids[ids != -100]) for ids in arrays["labels"]]
 
@@ -146,7 +147,7 @@ def test_a_dataset_without_rows_and_a_student_with_too_few_positions_are_refused
 def test_a_full_disk_raises_os_error(tmp_path, made, monkeypatch):
     recipe = TokenizeRecipe(seed=0, max_length=64)
     with pytest.raises(OSError) as spilled:
-        spill_ids(made[0] / "kept.parquet", recipe, 0, made[1] / "model", Path("/dev/full"), threads=1)
+        spill_ids(made[0] / "kept.parquet", recipe, 0, made[1] / "model", Path("/dev/full"), np.int32, threads=1)
 
     def full(descriptor, offset, length):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -159,7 +160,51 @@ def test_a_full_disk_raises_os_error(tmp_path, made, monkeypatch):
 
 def test_a_row_file_that_is_cut_short_is_refused(tmp_path):
     path = tmp_path / "rows.safetensors"
-    rowfile.create(path, rows=3, max_length=8)
+    tiny.write_rows(path, [[([1, 2, 3], 1)]], max_length=8)
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(StoreError, match="cut short"):
         rowfile.read(path)
+
+
+@pytest.mark.parametrize("largest", [1 << 16, 1 << 20])
+def test_rows_are_read_as_they_were_packed(tmp_path, largest):
+    rng, path = np.random.default_rng(0), tmp_path / "rows.safetensors"
+    sizes = [[3, 4], [8], [2], [1, 2, 5], []]
+    packed = [[(rng.integers(0, largest, size).tolist(), int(rng.integers(size))) for size in row] for row in sizes]
+    packed[1][0][0][0] = largest - 1
+    tiny.write_rows(path, packed, max_length=8, pad=7)
+    file = rowfile.read(path)
+    ids, positions, labels = (np.stack([*array]) for array in file)
+    for row, members in enumerate(packed):
+        filled = 0
+        for tokens, prompt in members:
+            here = slice(filled, filled + len(tokens))
+            assert ids[row, here].tolist() == tokens
+            assert positions[row, here].tolist() == [*range(len(tokens))]
+            assert labels[row, here].tolist() == [rowfile.MASKED] * prompt + tokens[prompt:]
+            filled = here.stop
+        assert set(ids[row, filled:]) <= {7} and set(labels[row, filled:]) <= {rowfile.MASKED}
+        assert positions[row, filled:].tolist() == [*range(8 - filled)]
+    assert (file.labels[1:3, 2:] == labels[1:3, 2:]).all() and (file.input_ids[-2, 1:4] == ids[-2, 1:4]).all()
+    save_file(dict(zip(rowfile.RowFile._fields, (ids, positions, labels), strict=True)), tmp_path / "old")
+    old = rowfile.read(tmp_path / "old")
+    assert all((np.asarray(one) == other).all() for one, other in zip(old, (ids, positions, labels), strict=True))
+    assert all((one == other).all() for one, other in zip(count_tokens(file), count_tokens(old), strict=True))
+    with pytest.raises(InputError, match="1,048,576"):
+        tiny.write_rows(path, [[([1 << 20, 1], 1)]], max_length=8)
+
+
+def test_a_token_takes_two_bytes_and_a_half_at_most(tmp_path):
+    for largest, most in ((1 << 16, 2.1), (1 << 18, 2.6)):
+        ids = np.full(10_000, largest - 1)
+        lengths = np.full(100, 100)
+        rowfile.write(
+            tmp_path / "rows",
+            [[2 * n, 2 * n + 1] for n in range(50)],
+            ids=ids,
+            lengths=lengths,
+            prompt_lengths=lengths // 2,
+            pad=0,
+            max_length=1_000,
+        )
+        assert (tmp_path / "rows").stat().st_size < 10_000 * most + 1_000

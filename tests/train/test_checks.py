@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import tiny
 import torch
 import train_child
 from train_child import read_contents
@@ -119,9 +120,7 @@ def test_a_model_that_changes_its_heads_logits_keeps_them_whole(model, capsys, t
     model = model()
     model.config.use_cache = False
     chunks = SupervisedLoss(model)
-    file = rowfile.create(tmp_path / "rows", rows=1, max_length=8)
-    file.labels[:] = file.input_ids[:] = range(8)
-    file.position_ids[:] = range(8)
+    file = tiny.write_rows(tmp_path / "rows", [[([*range(8)], 0)]], max_length=8)
     trainer = SimpleNamespace(
         model=model,
         accelerator=SimpleNamespace(autocast=contextlib.nullcontext),

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from accelerate import skip_first_batches
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from orcac.tokenize import rowfile
-from orcac.tokenize.rowfile import MASKED
-from orcac.train.data import PADDING_ROW, PackedRows, RankSampler, TokenCounts, count_tokens, plan_order
+from orcac.tokenize.rowfile import MASKED, TokenCounts, count_tokens
+from orcac.train.data import PADDING_ROW, PackedRows, RankSampler, plan_order
 from orcac.train.recipe import TrainRecipe
 
 
@@ -56,11 +56,8 @@ def test_a_stage_of_tokens_ends_with_the_step_that_reaches_them(rows, seed, want
 
 
 def test_rows_of_one_example_are_sorted_within_a_step_and_cut_to_the_longest(tmp_path):
-    file = rowfile.create(tmp_path / "rows", rows=21, max_length=32)
     sizes = np.random.default_rng(0).integers(2, 30, 21)
-    file.labels[:] = MASKED
-    for row, size in enumerate(sizes):
-        file.labels[row, size - 1] = 1
+    file = tiny.write_rows(tmp_path / "rows", [[([1] * size, size - 1)] for size in sizes], max_length=32)
     rows = PackedRows(file, is_padded=True)
     assert rows.lengths.tolist() == sizes.tolist()
     assert rows.collate([3, PADDING_ROW])["labels"].shape == (2, sizes[3])
@@ -76,8 +73,7 @@ def test_rows_of_one_example_are_sorted_within_a_step_and_cut_to_the_longest(tmp
 
 
 def test_a_resumed_loader_goes_on_with_the_next_row_at_another_world_size(tmp_path):
-    rows = PackedRows(rowfile.create(tmp_path / "rows", rows=21, max_length=4))
-    rows.file.input_ids[:] = np.arange(21)[:, None]
+    rows = PackedRows(tiny.write_rows(tmp_path / "rows", [[([row, 0], 1)] for row in range(21)], max_length=4))
     order = plan_order(recipe(epochs=3), tokens_of(21))
 
     def fetch(world_size, micro_batch, steps):
@@ -96,20 +92,16 @@ def test_a_resumed_loader_goes_on_with_the_next_row_at_another_world_size(tmp_pa
 
 
 def test_tokens_are_counted_without_padding(tmp_path):
-    file = rowfile.create(tmp_path / "rows", rows=3, max_length=6)
-    file.labels[:] = MASKED
-    file.labels[0, [1, 3]] = 7
-    file.labels[1, 5] = 7
-    assert [counts.tolist() for counts in count_tokens(file.labels)] == [[4, 6, 0], [2, 1, 0]]
+    file = tiny.write_rows(tmp_path / "rows", [[([7, 7], 1), ([7, 7], 1)], [([7] * 6, 5)], []], max_length=6)
+    assert [counts.tolist() for counts in count_tokens(file)] == [[4, 6, 0], [2, 1, 0]]
 
 
 def test_a_padding_row_is_masked(tmp_path):
-    file = rowfile.create(tmp_path / "rows", rows=2, max_length=3)
-    file.input_ids[1], file.position_ids[1], file.labels[1] = [5, 6, 7], [0, 1, 0], [5, MASKED, 7]
+    file = tiny.write_rows(tmp_path / "rows", [[([1], 0)], [([5, 6], 1), ([7], 0)]], max_length=3)
     batch = PackedRows(file).collate([1, PADDING_ROW])
     assert batch["input_ids"].tolist() == [[5, 6, 7], [0, 0, 0]]
     assert batch["position_ids"].tolist() == [[0, 1, 0], [0, 1, 2]]
-    assert batch["labels"].tolist() == [[5, MASKED, 7], [MASKED] * 3]
+    assert batch["labels"].tolist() == [[MASKED, 6, 7], [MASKED] * 3]
     assert all(tensor.dtype == torch.int64 for tensor in batch.values())
 
 

@@ -149,7 +149,7 @@ def test_a_stage_that_cannot_be_trained_is_refused(tmp_path, inputs):
         run(train_child.job(tmp_path / "brief", *inputs, recipe=brief))
     masked = tmp_path / "masked"
     shutil.copytree(inputs[0], masked)
-    arrays = load_arrays(masked / "rows.safetensors")
+    arrays = tiny.read_arrays(masked / "rows.safetensors")
     arrays["labels"] = np.full_like(arrays["labels"], MASKED)
     save_arrays(arrays, masked / "rows.safetensors")
     with pytest.raises(InputError, match="every label is masked"):

@@ -10,7 +10,6 @@ Rows are streamed, so memory does not grow with them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -31,7 +30,7 @@ from orcac.spec.schema import Spec
 from orcac.store.durable import new_folder
 from orcac.store.store import Store
 
-__all__ = ["PARQUET", "export_dataset"]
+__all__ = ["PARQUET", "export_dataset", "find_dataset"]
 
 PARQUET, REJECTED = "data/train.parquet", "data/rejected.parquet"
 
@@ -55,7 +54,7 @@ def export_dataset(
     InputError if the arm makes no such dataset, or `out` exists, OrcacError if the dataset is not made yet, StoreError
     if it is damaged.
     """
-    dataset = _find_dataset(list_datasets(plan, spec, arm, run), spec, arm, name)
+    dataset = find_dataset(plan, spec, arm, name, run)
     ref = dataset.filter
     if not store.is_done(ref):
         raise OrcacError(f"{ref} is not made yet", fix="make it with `orcac run`; `orcac status` shows its progress")
@@ -98,8 +97,9 @@ def export_dataset(
     return ref
 
 
-def _find_dataset(datasets: Sequence[Dataset], spec: Spec, arm: str, name: str) -> Dataset:
-    """Return the dataset called `name`. Raises InputError if the arm does not make it."""
+def find_dataset(plan: Plan, spec: Spec, arm: str, name: str, run: int) -> Dataset:
+    """Return the dataset of an arm called `name`. Raises InputError if the arm does not make it."""
+    datasets = list_datasets(plan, spec, arm, run)
     for dataset in datasets:
         if dataset.name == name:
             return dataset

@@ -266,6 +266,11 @@ class Filters(Frozen):
         "proportion to their characters",
         {},
     )
+    student_tokens: dict[Literal["answer", "reasoning", "both"], Bounds] = semantic(
+        "lengths to keep in tokens of the student, counted when the examples are packed: before `transform`, and after "
+        "all other rules. An exported dataset has all lengths",
+        {},
+    )
     refusals: Literal["keep", "drop"] = semantic("answers in which the teacher declines to answer", "keep")
     agreement: Annotated[
         Literal["agrees", "contradicts"] | None, ShortForm(_expand_short_agreement, {"type": "boolean"})
