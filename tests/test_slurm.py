@@ -26,7 +26,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 SPEC = (ROOT / "specs" / "smoke.yaml").read_text().partition("ablations:")[0]
-SPEC = SPEC.replace("take: 200", "take: 40").replace("take: 50", "take: 12") + (
+SPEC = SPEC.replace("take: 200", "take: 40").replace("take: 50", "take: 12")
+SPEC = SPEC.replace("learning_rate: 2e-3,", "learning_rate: 2e-3, order: {by: pass_rate},", 1) + (
     "hardware:\n  train: {threads: 7, memory: 3 GiB}\n  eval: {gpus: 1, shards: 2}\n"
 )
 WAITS = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]

@@ -237,7 +237,7 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
         message = "a student from scratch needs a tokenizer; add `tokenizer: {vocabulary, train_on}`"
         yield Finding(at, message, ((*at, "tokenizer"),))
     for key in ("template", "system_role", "date"):
-        if key in student.model_fields_set and getattr(student, key) and student.base is None:
+        if student.base is None and getattr(student, key) != type(student).model_fields[key].default:
             message = "a student from scratch has a chat template of ours; remove this"
             yield Finding((*at, key), message, ((*at, "base"),))
     if student.date and not _is_date(student.date):

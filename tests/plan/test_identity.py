@@ -338,6 +338,8 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.tokenizer.vocabulary": ("student.tokenizer.vocabulary", 401, STUDENT),
     "student.tokenizer.train_on": ("student.tokenizer.train_on", ["own", "taped"], STUDENT),
     "student.template": ("student.template", "own", STUDENT, BASED),
+    "student.system_role": ("student.system_role", "none", STUDENT, BASED),
+    "student.date": ("student.date", "2024-07-26", STUDENT, BASED),
     "student.adapter.kind": ("student.adapter", {"kind": "lora"}, trained("one")),
     "student.adapter.rank": ("student.adapter.rank", 8, trained("one"), ADAPTED),
     "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
