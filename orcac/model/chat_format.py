@@ -8,8 +8,8 @@ whose marks are plain words ("### Assistant:") cannot be protected so: a text th
 `forges_turn` finds it.
 
 For texts without such tokens, the ids equal those of `apply_chat_template`. A frame is split at its special tokens, and
-what lies between two of them is tokenized as one text, since a token may hold the end of a text and the beginning of
-the next. SentencePiece begins a text with a space, though not always after a token. So such a text is tokenized behind
+the text between two of them is tokenized as one, since a token may hold the end of a text and the beginning of the
+next. SentencePiece begins a text with a space, though not always after a token. So such a text is tokenized behind
 a token of its own, which is then dropped (`_ANCHOR`). Where the beginning of an answer would merge with the end of the
 prompt, the prompt keeps the ids that a server sends, and the answer goes on from them. Each format is tried on
 conversations when it is made, and refused if its ids differ.

@@ -11,7 +11,7 @@ token is taken for it, or the token with which the next turn begins (GLM).
 
 An example may have reasoning. If the template has a place for it, as those of Qwen3 and gpt-oss have, it is rendered
 there; otherwise it comes before the answer, between `<think>` and `</think>`. A template may open the reasoning itself
-in its generation prompt: what is learnt begins after that, and an example without reasoning closes it at once.
+in its generation prompt: the learnt part begins after that, and an example without reasoning closes it at once.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Frame:
     reasoned: str = ""  # the same with reasoning before the response
     edges: dict[str, Edges] = field(default_factory=dict)  # by placeholder
     reasoned_edges: dict[str, Edges] = field(default_factory=dict)
-    follows: bool = False  # the template renders the prompt and what is learnt as one conversation
+    follows: bool = False  # the template renders the prompt and the learnt part as one conversation
     reasoned_follows: bool = False
     refusal: OtherOpening | None = None  # why no reasoning can be learnt; `reasoned` is empty then
 
