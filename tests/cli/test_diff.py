@@ -51,7 +51,7 @@ def test_a_spec_is_the_same_as_itself(folder: Path) -> None:
 def test_what_changes_nothing_that_is_made_says_so(folder: Path) -> None:
     (folder / "b.yaml").write_text(SMOKE.replace("shards: 2", "shards: 5").replace("about: every", "about: each"))
     text, code = diff("a.yaml", "b.yaml")
-    assert "about: every rule once -> each rule once  (label)" in text
+    assert "about: every rule but rate once -> each rule but rate once  (label)" in text
     assert "datasets.pool.shards: 2 -> 5  (execution)" in text
     assert "nothing is remade" in text
     assert code == 1
@@ -228,12 +228,12 @@ def test_a_side_that_is_not_there_is_an_error_with_a_fix(folder: Path, side: str
 
 def test_what_a_spec_holds_does_not_steer_the_terminal(folder: Path) -> None:
     (folder / "b.yaml").write_text(
-        SMOKE.replace("about: every rule once", 'about: "\\e[31mred\\e]0;title\\a"').replace(
+        SMOKE.replace("about: every rule but rate once", 'about: "\\e[31mred\\e]0;title\\a"').replace(
             "model: expert", 'model: expert\n    sampling: {extra: {"\\e[1mkey": "\\e[2J"}}'
         )
     )
     text, _ = diff("a.yaml", "b.yaml")
-    assert "about: every rule once ->  [31mred ]0;title" in text
+    assert "about: every rule but rate once ->  [31mred ]0;title" in text
     assert "extra. [1mkey: (absent) ->  [2J" in text
     assert all(letter.isprintable() or letter == "\n" for letter in text)
 

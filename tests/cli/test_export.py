@@ -52,7 +52,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ORCAC_STORE", str(tmp_path / "store"))
     path = tmp_path / "a.yaml"
-    path.write_text(SMOKE.read_text().replace("about: every rule once", f"about: {json.dumps(HOSTILE)}"))
+    path.write_text(SMOKE.read_text().replace("about: every rule but rate once", f"about: {json.dumps(HOSTILE)}"))
     return path
 
 

@@ -25,7 +25,7 @@ def plan() -> Plan:
 
 def test_only_nodes_that_hold_a_model_or_measure_need_an_extra(plan: Plan) -> None:
     needed = {node.kind: list_extras(node) for node in plan.nodes.values()}
-    assert {kind for kind, extras in needed.items() if not extras} == {"sample", "collect", "rate", "filter"}
+    assert {kind for kind, extras in needed.items() if not extras} == {"sample", "collect", "filter"}
     assert {kind for kind, extras in needed.items() if extras == {"measure"}} == {"score", "report"}
     assert {kind for kind, extras in needed.items() if extras == {"train"}} == {"student", "tokenize", "train", "eval"}
 
