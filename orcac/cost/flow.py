@@ -117,7 +117,7 @@ class Flow:
 
         read_at_most: bytes of a source's files; larger sources are estimated as if they were not here
 
-        has_packing_range: packing is simulated for shorter and longer examples, too, and not for the mean alone
+        has_packing_range: simulate packing for shorter and longer examples beside those of the mean length
         """
         self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.cache: dict[tuple[str, str], object] = {}

@@ -59,7 +59,7 @@ class FilterRecipe(Recipe):
 
     @property
     def is_reordered(self) -> bool:
-        """Whether the later order of `reasons.py` applies: the recipe has a rule that the first order lacks."""
+        """True if the later order of `reasons.py` applies, since the recipe has a rule that the first order lacks."""
         later = (self.drop_duplicate_questions, self.drop_duplicate_answers, self.near, self.contaminated_answers)
         return bool(self.contradict_reference or self.drop_unread or self.select or any(later))
 

@@ -1,6 +1,6 @@
 """The exact test that a model keeps examples apart which share a row.
 
-Examples of one row are told apart by positions that start again. Attention can respect that; the state of a recurrent
+Position ids that start again mark the examples of a row. Attention can respect them; the state of a recurrent
 layer or the window of a convolution runs on, unless the model resets it. So hybrids (Mamba, LFM2, Granite, Qwen3-Next)
 accept the positions and still let an example read its neighbour, by an amount that can vanish in the rounding of bf16.
 

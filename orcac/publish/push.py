@@ -40,7 +40,7 @@ def check_pushed(folder: Path, artifact: str) -> None:
 
 
 def push(folder: Path, ref: HubRef, kind: hub.Kind, *, is_public: bool = False) -> str:
-    """Push the files of a folder in one repository, which is made if there is none, and return the address of the page.
+    """Push the files of a folder to a repository, create it if it does not exist, and return the address of its page.
 
     Raises InputError without a token, for a repository that must not be written, and for a public one without
     `is_public`; EndpointError if the hub cannot be reached or fails.

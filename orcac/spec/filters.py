@@ -36,9 +36,7 @@ def check_filters(spec: Spec) -> Iterator[Finding]:
     for path, filters, given in every:
         yield from _check(filters, path)
         if given.student_tokens and not (spec.student and spec.stages):
-            message = (
-                "no student is trained, so there are none of its tokens; write `tokens`, which counts the teacher's"
-            )
+            message = "this spec trains no student to count tokens with; write `tokens`, which counts the teacher's"
             yield Finding((*path, "student_tokens"), message, (("student",), ("stages",)))
         if given.contamination and not spec.benchmarks:
             message = "there is no benchmark to check against; add `benchmarks`, or remove `contamination`"

@@ -156,7 +156,7 @@ def check_files(names: list[str]) -> None:
 def prepare_tokenizer(
     tokenizer: PreTrainedTokenizerBase, recipe: Pretrained, *, ends: Sequence[str] = (), has_system: bool = False
 ) -> str | None:
-    """Add a pad token, and a template to train on if the model's own is none; return why the template was replaced.
+    """Add a missing pad token, replace a template that cannot be trained on, and return the reason of the replacement.
 
     ends: the tokens that are known to end an answer
     has_system: whether there are system messages

@@ -70,13 +70,18 @@ def test_rows_beyond_the_positions_are_refused_before_the_student_is_made(tmp_pa
     run(pretrained(tmp_path / "short", scratch, **of_gpt2, lengths=(16, 32)))
 
 
+def of_model(folder):
+    """Return the arguments of `pretrained` that take a model's own files in place of the scratch student's."""
+    own = ("config.json", "model.safetensors", "generation_config.json")
+    return {"without": own, "also": [folder / name for name in own]}
+
+
 def test_a_model_that_cannot_separate_examples_is_refused_if_rows_are_packed(tmp_path, scratch):
     from transformers import MambaConfig, MambaForCausalLM
 
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4, "vocab_size": 300, "pad_token_id": 0}
     MambaForCausalLM(MambaConfig(**shape)).save_pretrained(tmp_path / "mamba")
-    own = ("config.json", "model.safetensors", "generation_config.json")
-    of_mamba = {"without": own, "also": [tmp_path / "mamba" / name for name in own]}
+    of_mamba = of_model(tmp_path / "mamba")
     with pytest.raises(InputError, match="MambaForCausalLM takes no position_ids"):
         run(pretrained(tmp_path / "packed", scratch, **of_mamba, is_packed=True))
     run(pretrained(tmp_path / "alone", scratch, **of_mamba))
@@ -88,8 +93,7 @@ def test_a_hybrid_that_takes_positions_and_ignores_them_is_refused_if_rows_are_p
     shape = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 24, "vocab_size": 300}
     shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "layer_types": ["conv", "full_attention"]}
     Lfm2ForCausalLM(Lfm2Config(**shape)).save_pretrained(tmp_path / "lfm2")
-    own = ("config.json", "model.safetensors", "generation_config.json")
-    of_lfm2 = {"without": own, "also": [tmp_path / "lfm2" / name for name in own]}
+    of_lfm2 = of_model(tmp_path / "lfm2")
     with pytest.raises(InputError, match="Lfm2ForCausalLM does not separate examples"):
         run(pretrained(tmp_path / "packed", scratch, **of_lfm2, is_packed=True))
     run(pretrained(tmp_path / "alone", scratch, **of_lfm2))

@@ -258,7 +258,7 @@ def test_bounds_change_no_draw_of_a_mixture(made: Made) -> None:
 def test_tokens_of_a_student_need_one(tmp_path: Path) -> None:
     spec = {name: part for name, part in SPEC.items() if name not in ("student", "stages")}
     (tmp_path / "spec.yaml").write_text(json.dumps(spec | {"filters": {"student_tokens": {"both": {"max": 9}}}}))
-    with pytest.raises(InputError, match=r"spec\.yaml:\d+:\d+: no student is trained"):
+    with pytest.raises(InputError, match=r"spec\.yaml:\d+:\d+: this spec trains no student"):
         load(tmp_path / "spec.yaml")
 
 

@@ -191,7 +191,7 @@ class Choices:
 def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern[str] | None, ...]:
     """Return the patterns of the characters that labels begin with, of strong and of weak labels.
 
-    They are None where there are none. A strong label may also begin with one of `_LABEL_STEMS`.
+    A pattern is None if no label is of its kind. A strong label may also begin with one of `_LABEL_STEMS`.
     """
     if not labels:
         return None, None, None

@@ -179,7 +179,7 @@ class Teacher(Frozen):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether the teacher gives another answer if it is asked the same again."""
+        """True if the teacher may give another answer when it is asked the same question again."""
         if isinstance(self.endpoint, OpenAIEndpoint | VLLMEndpoint):
             return self.sampling.temperature > 0 and self.sampling.seed is None
         if isinstance(self.endpoint, ReplayEndpoint):
