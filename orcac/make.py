@@ -32,6 +32,7 @@ from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
 from orcac.store.links import refuse_links, remove_links
 from orcac.store.store import Store, disk_errors
+from orcac.store.tries import record_job
 
 T = TypeVar("T")
 # the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
@@ -117,6 +118,7 @@ def refuse_blocked(nodes: Iterable[Node]) -> None:
 
 def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
     """Run `work`; if it fails, record the reason in the folder of the node or shard `ref`."""
+    record_job(store.folder(ref))
     store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
         with disk_errors(store.folder(ref)), explain_missing_package(f"`{kind}`"):

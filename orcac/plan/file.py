@@ -19,6 +19,7 @@ from orcac.errors import InputError
 from orcac.store.durable import write_if_changed
 
 FORMAT = 2
+MINUTES, MEMORY_MB = 120, 2000  # of a job for which neither the spec nor an estimate states any
 _UNUSED_S = 30 * 86_400.0
 
 
