@@ -4,6 +4,7 @@
     ├── InputError             2   the user's input is wrong: a spec, an argument, a data file
     │   └── SpecErrors         2   all errors of a spec at once, each with file:line:column
     ├── PinError               3   an id that the spec's lock pins has changed
+    ├── KilledError            1   the system killed a process of the node, most often for its memory
     ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when that is mended
     └── StoreError             5   the store is full, damaged or not writable
 
@@ -42,6 +43,10 @@ class PinError(OrcacError):
     """An id that differs from the one that the spec's lock pins."""
 
     exit_code = 3
+
+
+class KilledError(OrcacError):
+    """A process that the system killed, most often for its memory."""
 
 
 class EndpointError(OrcacError):

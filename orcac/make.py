@@ -20,7 +20,7 @@ from typing import TypedDict, TypeVar
 
 from orcac import __version__
 from orcac.devices import hold_gpus
-from orcac.errors import InputError, OrcacError
+from orcac.errors import InputError, KilledError, OrcacError
 from orcac.extras import explain_missing_package
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
@@ -32,7 +32,7 @@ from orcac.recipe import Execution, Recipe
 from orcac.store.durable import write_if_changed
 from orcac.store.links import refuse_links, remove_links
 from orcac.store.store import Store, disk_errors
-from orcac.store.tries import record_job
+from orcac.store.tries import Cause, record_job
 
 T = TypeVar("T")
 # the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
@@ -124,10 +124,13 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
         with disk_errors(store.folder(ref)), explain_missing_package(f"`{kind}`"):
             return work()
     except OrcacError as error:
-        store.record_error(ref, str(error), error.exit_code)
+        short_of: Cause = "memory" if isinstance(error, KilledError) else ""
+        store.record_error(ref, str(error), error.exit_code, short_of=short_of)
         raise
     except Exception as error:
-        store.record_error(ref, f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)", 1)
+        short_of = "memory" if isinstance(error, MemoryError) else ""
+        text = f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)"
+        store.record_error(ref, text, 1, short_of=short_of)
         raise
 
 

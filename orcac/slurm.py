@@ -13,15 +13,14 @@ import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from orcac.store.links import is_plain
-
-Cause = Literal["memory", "time", ""]  # what a job had too little of; "" for every other end
+from orcac.store.tries import Cause
 
 _TIMEOUT_S = 30.0
 _TAIL = 16_384  # bytes of a log
-_KILLED_FOR_MEMORY = re.compile(r"slurmstepd: error: .*\boom[-_]kill|OOM[- ]Killed|OUT_OF_MEMORY", re.IGNORECASE)
+_KILLED_FOR_MEMORY = re.compile(r"^(slurmstepd: error: .*\boom[-_]kill|srun: error: .*: Out Of Memory)", re.MULTILINE)
 _STATES: dict[str, Cause] = {"OUT_OF_MEMORY": "memory", "TIMEOUT": "time", "DEADLINE": "time"}
 
 

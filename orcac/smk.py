@@ -25,13 +25,13 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from orcac import slurm
 from orcac.errors import InputError, OrcacError
 from orcac.plan.chains import Chains
 from orcac.plan.file import MEMORY_MB, MINUTES, NodeData, keep_copy, parse_plan_data, read_plan_text
-from orcac.store.tries import RUN, list_jobs
+from orcac.store.tries import RUN, Cause, list_jobs, read_cause
 from orcac.study import export_study, find_study, is_study_snakefile
 
 T = TypeVar("T")
@@ -46,6 +46,13 @@ class Wildcards(Protocol):
 
 
 Resource: TypeAlias = T | Callable[[Wildcards], T]  # one value for all jobs of a rule, or a function of the job
+
+
+class _Try(NamedTuple):
+    """The end of a job that was to make a node: what it had too little of, and its partition."""
+
+    cause: Cause
+    partition: str
 
 
 class Rules:
@@ -80,7 +87,7 @@ class Rules:
         self._chains = Chains(plan, set(names["chained"]) - self._local)
         gpu_types = (config or {}).get("gpu_types") or {}
         self._gpu_types = {str(key): str(value) for key, value in cast("Mapping[str, object]", gpu_types).items()}
-        self._facts: dict[str, slurm.JobFacts] = {}
+        self._tries: dict[tuple[str, str], _Try] = {}  # by node and Slurm job
         self._students: list[str] | None = None  # made before anything is asked; None until the first `collect` node
 
     @property
@@ -155,7 +162,7 @@ class Rules:
         """Return a function of wildcards and attempt: minutes, doubled for each earlier try that ran out of time."""
         return self._growing(kind, "minutes", MINUTES, cause="time")
 
-    def _growing(self, kind: str, key: str, default: int, *, cause: slurm.Cause) -> Callable[[Wildcards, int], int]:
+    def _growing(self, kind: str, key: str, default: int, *, cause: Cause) -> Callable[[Wildcards, int], int]:
         """Return a function of wildcards and attempt: a resource that grows after tries that ended for `cause`.
 
         It is the spec's, or else the estimate, or else `default`. It grows up to the limit of the last try's partition.
@@ -167,8 +174,8 @@ class Rules:
             value = _integer(execution.get(key) or estimate.get(key) or default)
             if attempt == 1:
                 return value
-            ended = self._ended_jobs(f"{kind}/{wildcards.id}", getattr(wildcards, "shard", ""))
-            short = sum(slurm.find_cause(facts) == cause for facts in ended)
+            ended = self._ended_tries(f"{kind}/{wildcards.id}", getattr(wildcards, "shard", ""))
+            short = sum(one.cause == cause for one in ended)
             if not short:
                 return value
             limit = getattr(slurm.find_limits(ended[-1].partition), key)
@@ -176,17 +183,20 @@ class Rules:
 
         return _with_signature(find_resource)
 
-    def _ended_jobs(self, ref: str, shard: str) -> list[slurm.JobFacts]:
-        """Return the facts on the jobs in which this run tried to make a node or shard before, in order.
+    def _ended_tries(self, ref: str, shard: str) -> list[_Try]:
+        """Return the ends of the jobs in which this run tried to make a node or shard before, in order.
 
-        They are kept, because Slurm forgets jobs after some minutes.
+        They are kept, because Slurm forgets a job after some minutes, and a try overwrites the record of the last one.
         """
         folder = self.store.folder(ref)
-        jobs = list_jobs(folder / "shards" / shard if shard else folder, self._run)
+        folder = folder / "shards" / shard if shard else folder
+        jobs = [job for job in list_jobs(folder, self._run) if job != os.environ.get("SLURM_JOB_ID")]
         for job in jobs:
-            if job not in self._facts and job != os.environ.get("SLURM_JOB_ID"):
-                self._facts[job] = slurm.find_job(job)
-        return [self._facts[job] for job in jobs if job in self._facts]
+            if (ref, job) not in self._tries:
+                facts = slurm.find_job(job)
+                own = read_cause(folder, self._run) if job == jobs[-1] else ""
+                self._tries[ref, job] = _Try(slurm.find_cause(facts) or own, facts.partition)
+        return [self._tries[ref, job] for job in jobs]
 
     def gpus(self, kind: str) -> Resource[int]:
         """Return the GPUs of a job on one machine.

@@ -86,7 +86,8 @@ def find_short(flow: Flow, needs: Mapping[str, Need], experiment: Experiment) ->
                 continue
             if key == "time":
                 text = f"takes about {duration(needed)}, and its time limit is {duration(asked * unit)}"
-                fix = f"{math.ceil(TIME_MARGIN * needed / 3600)} hours"
+                hours = math.ceil(TIME_MARGIN * needed / 3600)
+                fix = f"{hours} hours" if hours <= 48 else f"{math.ceil(hours / 24)} days"
             else:
                 text = f"takes about {memory.gib(needed)} GiB of a machine, and `memory` asks for "
                 text += f"{memory.gib(asked * unit)} GiB"

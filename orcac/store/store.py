@@ -42,7 +42,7 @@ from orcac.errors import StoreError
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 from orcac.store.links import find_links, is_inside, is_plain, refuse_irregular, refuse_link, refuse_links, remove_links
-from orcac.store.tries import RUN
+from orcac.store.tries import RUN, Cause
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
 _ID = re.compile("[0-9a-f]{20}")
@@ -291,10 +291,10 @@ class Store:
         self.clear_error(ref)
         (folder / "tries.json").unlink(missing_ok=True)
 
-    def record_error(self, ref: str, message: str, code: int) -> None:
-        """Write the reason why a try failed, for `orcac run` and `orcac status`."""
+    def record_error(self, ref: str, message: str, code: int, *, short_of: Cause = "") -> None:
+        """Write the reason why a try failed, for `orcac run`, `orcac status` and the next try."""
         with contextlib.suppress(OSError):
-            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, "")}
+            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, ""), "short_of": short_of}
             _write(self.folder(ref) / "error.json", record)
 
     def clear_error(self, ref: str) -> None:

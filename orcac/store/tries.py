@@ -14,11 +14,13 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from orcac.errors import InputError
 from orcac.store import durable
 from orcac.store.links import is_plain
+
+Cause = Literal["memory", "time", ""]  # what a job had too little of; "" for every other end
 
 RUN = "ORCAC_RUN"  # the environment variable that holds the name of the run
 _LARGEST = 1 << 20  # bytes of a record
@@ -47,6 +49,12 @@ def refuse_known_error(folder: Path) -> None:
     record, run = _read(folder / "error.json"), os.environ.get(RUN)
     if run and record.get("run") == run and record.get("exit_code") == InputError.exit_code:
         raise InputError(str(record.get("message", "")))
+
+
+def read_cause(folder: Path, run: str) -> Cause:
+    """Return what the last try of this run had too little of, by the node's own record."""
+    record = _read(folder / "error.json")
+    return "memory" if record.get("run") == run and record.get("short_of") == "memory" else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
