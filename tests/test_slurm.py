@@ -41,6 +41,9 @@ needs_plugin = pytest.mark.skipif(
 )
 
 
+on_slurm = pytest.mark.xdist_group("slurm")  # all use one private Slurm
+
+
 class SlurmJob(NamedTuple):
     id: str
     state: str
@@ -161,6 +164,7 @@ def test_a_dry_run_plans_every_rule_with_its_resources(planned: Path) -> None:
 
 
 @needs_plugin
+@on_slurm
 def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> None:
     line = [str(BIN / "orcac"), "run", str(planned / "spec.yaml"), "--profile", "slurm", *WAITS]
     line += ["--slurm-logdir", str(planned / "logs")]
@@ -168,7 +172,7 @@ def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> 
     with (planned / "first.txt").open("w") as output:
         first = subprocess.Popen(line, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
     try:
-        cancelled = running("sample/d-boolean@base", first)
+        cancelled = running("sample/pool-boolean@base", first)
         subprocess.run(["scancel", cancelled.id], check=True)
         training = running("train/second@base", first)
     finally:
@@ -197,6 +201,7 @@ def test_cancelled_and_killed_on_slurm_it_finishes(planned: Path, lab: None) -> 
 
 
 @needs_plugin
+@on_slurm
 def test_two_machines_train_one_stage(planned: Path, lab: None) -> None:
     """The inputs are made on this machine, and the stage by one Slurm job, with ZeRO-2 across the machines."""
     train = "{nodes: 2, zero: 2, micro_batch: 1}"
