@@ -2,7 +2,8 @@
 
     OrcacError                 1   a node's work failed for a known reason
     ├── InputError             2   the user's input is wrong: a spec, an argument, a data file
-    │   └── SpecErrors         2   all errors of a spec at once, each with file:line:column
+    │   ├── SpecErrors         2   all errors of a spec at once, each with file:line:column
+    │   └── MachineError       2   the machine lacks a device or a package, which another may have
     ├── PinError               3   an id that the spec's lock pins has changed
     ├── KilledError            1   the system killed a process of the node, most often for its memory
     ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when that is mended
@@ -37,6 +38,10 @@ class InputError(OrcacError):
     """Wrong input of the user: a spec, an argument or a data file."""
 
     exit_code = 2
+
+
+class MachineError(InputError):
+    """A machine without a device or a package that its job needs. Another machine of the cluster may have it."""
 
 
 class PinError(OrcacError):

@@ -20,7 +20,7 @@ from typing import TypedDict, TypeVar
 
 from orcac import __version__
 from orcac.devices import hold_gpus
-from orcac.errors import InputError, KilledError, OrcacError
+from orcac.errors import InputError, KilledError, MachineError, OrcacError
 from orcac.extras import explain_missing_package
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
@@ -125,7 +125,8 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
             return work()
     except OrcacError as error:
         short_of: Cause = "memory" if isinstance(error, KilledError) else ""
-        store.record_error(ref, str(error), error.exit_code, short_of=short_of)
+        is_final = isinstance(error, InputError) and not isinstance(error, MachineError)
+        store.record_error(ref, str(error), error.exit_code, short_of=short_of, is_final=is_final)
         raise
     except Exception as error:
         short_of = "memory" if isinstance(error, MemoryError) else ""

@@ -291,10 +291,11 @@ class Store:
         self.clear_error(ref)
         (folder / "tries.json").unlink(missing_ok=True)
 
-    def record_error(self, ref: str, message: str, code: int, *, short_of: Cause = "") -> None:
-        """Write the reason why a try failed, for `orcac run`, `orcac status` and the next try."""
+    def record_error(self, ref: str, message: str, code: int, *, short_of: Cause = "", is_final: bool = False) -> None:
+        """Write the reason why a try failed, for `orcac run`, `orcac status` and the next try (tries.py)."""
         with contextlib.suppress(OSError):
-            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, ""), "short_of": short_of}
+            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, "")}
+            record |= {"short_of": short_of, "is_final": is_final}
             _write(self.folder(ref) / "error.json", record)
 
     def clear_error(self, ref: str) -> None:

@@ -47,7 +47,7 @@ def list_jobs(folder: Path, run: str) -> list[str]:
 def refuse_known_error(folder: Path) -> None:
     """Raise the InputError that ended an earlier try of this run: the same input would end in it again."""
     record, run = _read(folder / "error.json"), os.environ.get(RUN)
-    if run and record.get("run") == run and record.get("exit_code") == InputError.exit_code:
+    if run and record.get("run") == run and record.get("is_final") is True:
         raise InputError(str(record.get("message", "")))
 
 

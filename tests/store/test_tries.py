@@ -47,17 +47,17 @@ def test_wrong_input_ends_the_next_try_of_the_run_and_of_no_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = store.folder(REF)
-    store.record_error(REF, "the loss is NaN\n  fix: lower the learning rate", 2)
+    store.record_error(REF, "the loss is NaN\n  fix: lower the learning rate", 2, is_final=True)
     with pytest.raises(InputError, match="the loss is NaN\n  fix: lower the learning rate"):
         refuse_known_error(folder)
     monkeypatch.setenv("ORCAC_RUN", "other")  # a person runs the plan anew
     refuse_known_error(folder)
     monkeypatch.delenv("ORCAC_RUN")  # or makes the node by hand, twice
-    store.record_error(REF, "the loss is NaN", 2)
+    store.record_error(REF, "the loss is NaN", 2, is_final=True)
     refuse_known_error(folder)
 
 
-@pytest.mark.parametrize("code", [1, 4, 5])
+@pytest.mark.parametrize("code", [1, 2, 4, 5])
 def test_an_error_that_may_pass_is_tried_again(store: Store, code: int) -> None:
     store.record_error(REF, "the teacher is down", code)
     refuse_known_error(store.folder(REF))
