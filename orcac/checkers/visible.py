@@ -28,7 +28,14 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _ASKS = ("question", "human", "user", "instruction", "input", "<|", "[inst]")  # one is in each match, or the letter Q
-_ASKS_IN_LINE = (" q: ", " question: ", " human: ", " user: ", "<|", "[inst]")  # one is in each match without a line end
+_ASKS_IN_LINE = (
+    " q: ",
+    " question: ",
+    " human: ",
+    " user: ",
+    "<|",
+    "[inst]",
+)  # one is in each match without a line end
 _Q = re.compile(r"q(?: ?#?\d{1,4})?[*_]{0,3}[:.)]")
 _LONGER_WORD = re.compile(r"\w{4,}")
 _REPEATED = 0.6  # of the longer words of a line; they make it a repetition of the query

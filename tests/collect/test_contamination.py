@@ -61,25 +61,20 @@ def test_known_overlap_of_recorded_questions_with_benchmarks(data, ngram):
         (row["task"], row["instruction"])
         for row in texts("teacher_flask/evaluation_set/flask_evaluation.jsonl", lambda row: row)
     ]
+
     def index(items) -> Benchmarks:
         return Benchmarks({"b": items}, ngram)
 
     vicuna = index(texts("fastchat/fastchat/llm_judge/data/vicuna_bench/question.jsonl", lambda row: row["turns"][0]))
     wizardlm = index(texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]))
     bbh = index(
-        (
-            example["input"]
-            for path in (data / "bbh/bbh").glob("*.json")
-            for example in json.loads(path.read_text())["examples"]
-        )
+        example["input"]
+        for path in (data / "bbh/bbh").glob("*.json")
+        for example in json.loads(path.read_text())["examples"]
     )
 
     def count(benchmark: Benchmarks, task: str) -> int:
-        return sum(
-            bool(benchmark.find_overlaps(text, is_query=True))
-            for name, text in questions
-            if name == task
-        )
+        return sum(bool(benchmark.find_overlaps(text, is_query=True)) for name, text in questions if name == task)
 
     assert count(vicuna, "Vicuna") == 80
     assert count(wizardlm, "Wizardlm") == 216
