@@ -217,7 +217,7 @@ class Measured:
         for ref, record in self.records(TrainSummary).items():
             rows, hardware = self.record(TokenizeSummary, record.first_input("rows")), record.hardware
             if rows and hardware and (parameters := self.parameters(ref)):
-                epochs = record.number("epochs") or record.number("tokens") / rows.summary.tokens
+                epochs = record.summary.tokens / rows.summary.tokens
                 slots = rows.summary.rows * rows.number("max_length") * epochs
                 speed = slots / record.working_seconds / max(1, hardware.nodes * hardware.gpus)
                 key = (

@@ -522,6 +522,10 @@ ELSEWHERE = {
     "judges.*.recorded": "test_lower.py: test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order",
     "stages.*.tokens.same_as": "test_ablations.py: test_a_stage_is_as_long_as_that_of_another_arm",
     "stages.*.tokens.stages": "test_same_as.py, as above",
+    **dict.fromkeys(
+        (f"stages.*.{figure}.{key}" for figure in ("steps", "examples", "dollars") for key in ("same_as", "stages")),
+        "test_equal.py",
+    ),
     "replicates.arms": "test_lower.py: test_the_base_and_the_arms_may_have_other_numbers_of_replicates",
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",
