@@ -16,6 +16,7 @@ from orcac.cost import figures, priors
 from orcac.cost.equal import estimate_steps, estimate_tokens
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
+from orcac.cost.measured import find_adapter_kind
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.cost.record import Hardware
 from orcac.cost.student_answer import estimate_answer
@@ -212,8 +213,9 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
             basis.append(f"GPU: hardware.train names none, assumed to be {gpus.DEFAULT_GPU}")
+    adapter = recipe.adapter.model_dump() if recipe.adapter else None
     measured = (
-        flow.measured.trained(round(model.parameters.mid), (*speed_key, recipe.adapter is not None))
+        flow.measured.trained(round(model.parameters.mid), (*speed_key, find_adapter_kind(adapter)))
         if model.parameters.is_exact
         else None
     )
@@ -235,6 +237,9 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     else:
         speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * recompute_factor)
         basis.append(priors.CPU_TRAINING.basis)
+    if recipe.adapter and recipe.adapter.quantize and not measured:
+        speed = speed / priors.QUANTIZED.range
+        basis.append(priors.QUANTIZED.basis)
     seconds = slots / speed + stepping + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)
     return Cost(

@@ -123,7 +123,13 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
 def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
     if adapter is None:
         return None
-    return Lora(rank=adapter.rank, alpha=adapter.alpha, targets=adapter.targets, dropout=adapter.dropout)
+    return Lora(
+        rank=adapter.rank,
+        alpha=adapter.alpha,
+        targets=adapter.targets,
+        dropout=adapter.dropout,
+        quantize=adapter.quantize,
+    )
 
 
 def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None, steps: int | None = None) -> Schedule:

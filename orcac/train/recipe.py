@@ -29,6 +29,7 @@ class Lora(Frozen):
     alpha: float  # their product is multiplied by alpha / rank
     targets: tuple[str, ...]  # names of modules, or ("all-linear",): all linear layers but the output layer
     dropout: float = 0.0
+    quantize: Literal["nf4"] | None = None  # the frozen matrices have 4 bits; None: the precision of training
 
 
 class TrainRecipe(Recipe):

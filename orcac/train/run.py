@@ -58,8 +58,15 @@ def _finish(job: Job[TrainRecipe, TrainExecution], stage: StageJob, summary: Tra
         from orcac.train import adapter
 
         with raising_os_errors(stage.out):
-            adapter.merge(stage.frozen, stage.out / adapter.FOLDER, stage.out / "model", threads=stage.threads)
-        job.packages.update(packages_in_use() | job.packages | {"peft": metadata.version("peft")})
+            adapter.merge(
+                stage.frozen,
+                stage.out / adapter.FOLDER,
+                stage.out / "model",
+                lora=stage.recipe.adapter,
+                threads=stage.threads,
+            )
+        names = ("peft", "bitsandbytes") if stage.recipe.adapter.quantize else ("peft",)
+        job.packages.update(packages_in_use() | job.packages | {name: metadata.version(name) for name in names})
     return summary
 
 

@@ -345,6 +345,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
     "student.adapter.targets": ("student.adapter.targets", ["q_proj"], trained("one"), ADAPTED),
     "student.adapter.dropout": ("student.adapter.dropout", 0.1, trained("one"), ADAPTED),
+    "student.adapter.quantize": ("student.adapter.quantize", "nf4", trained("one"), ADAPTED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),

@@ -54,6 +54,9 @@ class Adapter(Frozen):
         ("all-linear",),
     )
     dropout: Share = semantic("dropout before the matrices", 0.0, lt=1)
+    quantize: Literal["nf4"] | None = semantic(
+        "nf4: the frozen matrices have 4 bits (QLoRA). Needs orcac[quantize]", None
+    )
 
 
 class Student(Frozen):
