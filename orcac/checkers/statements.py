@@ -154,7 +154,7 @@ def match_at(pattern: re.Pattern[str], text: str, places: set[int]) -> Iterator[
 
 def _places_of_said(lower: str) -> set[int]:
     """Return where `_SAID` may match."""
-    words = _SAID_WORDS if lower.isascii() else _SAID_WORDS + _SAID_ABROAD
+    words: tuple[str, ...] = _SAID_WORDS if lower.isascii() else _SAID_WORDS + _SAID_ABROAD
     words += _SAID_OVER_LINES if "\n" in lower else ()
     places = {place for word in words for place in find_all(word, lower)}
     for noun in _SAID_NOUNS:
