@@ -30,11 +30,12 @@ def command(place: str, targets: tuple[str, ...], only: str | None, dry_run: boo
       orcac pull s3://lab/store specs/tiny.yaml --dry-run
     """
     from orcac.remote.artifacts import find_to_pull, list_refs, pull
-    from orcac.remote.place import open_place
+    from orcac.remote.place import open_place, require_store
     from orcac.remote.transfer import Meter
 
     with explain_missing_package("a store at a URL"):
         there = open_place(place)
+        require_store(there)
     selection = select(targets)
     store = selection.study.store.own
     report = Report("pulled", f"from {there.label}", dry_run)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from orcac.errors import InputError, StoreError
+from orcac.kinds import KINDS
 from orcac.remote.transfer import Counter
 from orcac.store import durable
 from orcac.store.lease import try_acquire
 from orcac.store.links import refuse_link
 from orcac.store.store import disk_errors
 
-__all__ = ["FolderPlace", "Place", "is_url", "open_place", "read"]
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+__all__ = ["FolderPlace", "Place", "is_url", "open_place", "read", "require_store"]
 
 
 class Place(Protocol):
@@ -60,7 +58,7 @@ class Place(Protocol):
 
 def is_url(text: str) -> bool:
     """Return whether a text is a URL, and not the path of a folder."""
-    return bool(_URL.match(text)) and not text.startswith("file://")
+    return "://" in text and not text.startswith("file://")
 
 
 def open_place(address: str) -> Place:
@@ -77,6 +75,13 @@ def open_place(address: str) -> Place:
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder}: is not a folder", fix="name a folder, or a URL such as s3://bucket/store")
     return FolderPlace(folder)
+
+
+def require_store(place: Place) -> None:
+    """Raise InputError if a place is not a store: everything would seem to be missing there."""
+    if not {*KINDS, "answers"}.intersection(place.names("")):
+        fix = "correct its address, or push a store to it"
+        raise InputError(f"{place.label}: holds no artifacts and no answers", fix=fix)
 
 
 def read(place: Place, name: str, limit: int) -> bytes | None:

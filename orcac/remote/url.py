@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["UrlPlace"]
 
 _BLOCK = 8 << 20  # bytes of one request for a part of a file
+# They have no folders; to make one would make a bucket.
+_BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "memory"}
 
 
 class UrlPlace:
@@ -45,7 +47,8 @@ class UrlPlace:
         except Exception as error:  # some servers are asked at once
             raise self._unreachable(error) from None
         self._root = path.rstrip("/")
-        self._is_web = urlsplit(url).scheme in ("http", "https")
+        scheme = urlsplit(url).scheme
+        self._is_web, self._has_folders = scheme in ("http", "https"), scheme not in _BUCKETS
         self.can_seek = not self._is_web  # few web servers send a part of a file
 
     def names(self, folder: str) -> list[str]:
@@ -72,7 +75,9 @@ class UrlPlace:
         with self.errors(name):
             try:
                 self._put(name, source, count)
-            except FileNotFoundError:  # a server that has folders
+            except FileNotFoundError as error:
+                if not self._has_folders:
+                    raise self._unreachable(error) from None
                 self._fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
                 self._put(name, source, count)
 
@@ -101,7 +106,12 @@ class UrlPlace:
     def errors(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, OrcacError):
+        except OrcacError:
+            raise
+        except FileNotFoundError as error:
+            cause = error.__cause__  # fsspec takes any failure of a web server for a missing file
+            if self._is_web and cause and getattr(cause, "status", None) not in (404, 410):
+                raise self._unreachable(cause) from None
             raise
         except NotImplementedError:
             raise InputError(f"{self.label}: cannot be written to", fix="name a folder or a bucket") from None
@@ -115,7 +125,7 @@ class UrlPlace:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
 
-    def _unreachable(self, error: Exception) -> EndpointError:
+    def _unreachable(self, error: BaseException) -> EndpointError:
         return EndpointError(
             f"{self.label}: {self._describe(error)}",
             fix="check its address, the network and your keys, and run again: what was sent stays",
@@ -125,7 +135,7 @@ class UrlPlace:
         fix = "correct the address, or install what it needs: pip install 'orcac[s3]' for s3://"
         return InputError(f"{self.label}: {self._describe(error)}", fix=fix)
 
-    def _describe(self, error: Exception) -> str:
+    def _describe(self, error: BaseException) -> str:
         text = " ".join(self._mask(str(error)).split())[:300]
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
