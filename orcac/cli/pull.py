@@ -51,6 +51,6 @@ def command(place: str, targets: tuple[str, ...], only: str | None, dry_run: boo
         from orcac.remote.answers import pull_answers
         from orcac.remote.mirror import find_folder
 
-        staging = find_folder(selection.study.plan, there) / "pulled"
+        staging = find_folder(selection.study.plan, there.label) / "pulled"
         report.counts = pull_answers(store.answers, there, selection.keeps, staging, dry_run=dry_run)
     return report.show(as_json=as_json)

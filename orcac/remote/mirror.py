@@ -10,9 +10,10 @@ and what they are. `orcac run` pulls those that a job or a result needs, with th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+from orcac.plan.plan import Plan
 from orcac.remote.artifacts import fetch_record
 from orcac.remote.place import Place
 from orcac.remote.transfer import each
@@ -22,9 +23,12 @@ from orcac.store.store import Store
 __all__ = ["find_folder", "list_needed", "refresh"]
 
 
-def find_folder(plan: Path, place: Place) -> Path:
-    """Return the folder, which may not exist yet, for what a place has. plan: the study's plan file."""
-    return plan.parent / "upstream" / hashlib.sha256(place.label.encode()).hexdigest()[:16]
+def find_folder(plan: Path, label: str) -> Path:
+    """Return the folder, which may not exist yet, for files of the place with this label.
+
+    plan: the study's plan file
+    """
+    return plan.parent / "upstream" / hashlib.sha256(label.encode()).hexdigest()[:16]
 
 
 def refresh(place: Place, folder: Path, store: Store, refs: Iterable[str]) -> None:
@@ -41,19 +45,20 @@ def refresh(place: Place, folder: Path, store: Store, refs: Iterable[str]) -> No
             durable.write(marker, fetched[0], sync=False)
 
 
-def list_needed(store: Store, needs: dict[str, Collection[str]], targets: Iterable[str]) -> list[str]:
-    """Return the nodes (KIND/ID) of the upstream whose files a run reads: targets, and inputs of nodes to be made.
+def list_needed(plan: Plan, store: Store) -> tuple[list[str], list[str]]:
+    """Return the nodes (KIND/ID) of the upstream whose files a run of the plan reads, and the nodes that it makes.
 
-    needs: the inputs of each node
+    The first are the plan's targets, and the inputs of nodes to be made.
     """
-    stack, seen, found = list(targets), set[str](), list[str]()
+    stack = [ref for item in plan.experiments.values() for ref in item.targets]
+    read, made = dict[str, None](), dict[str, None]()
     while stack:
         ref = stack.pop()
-        if ref in seen or store.is_own(ref):
+        if ref in read or ref in made or store.is_own(ref):
             continue
-        seen.add(ref)
         if store.is_upstream(ref):
-            found.append(ref)
+            read[ref] = None
         else:
-            stack += needs[ref]
-    return sorted(found)
+            made[ref] = None
+            stack += plan.nodes[ref].needs
+    return sorted(read), sorted(made)

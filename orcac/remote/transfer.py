@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from orcac.progress import Progress
@@ -20,6 +19,8 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
 
     The first error is raised once the transfers under way have ended; no further one is begun.
     """
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # here: `orcac compile` should start at once
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures = {pool.submit(work, item): item for item in items}
         try:

@@ -137,10 +137,17 @@ class Store:
         )
 
     def list_finished(self, kind: str) -> list[str]:
-        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted."""
+        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted.
+
+        Nodes of an upstream at a URL whose files are not here are left out.
+        """
         stores = [self, *([Store(self.upstream)] if self.upstream else [])]
         refs = {ref for store in stores for ref in store.refs() if ref.startswith(f"{kind}/")}
-        return sorted(ref for ref in refs if self.is_done(ref))
+        return sorted(ref for ref in refs if self.is_own(ref) or (self.is_upstream(ref) and self._has_files(ref)))
+
+    def _has_files(self, ref: str) -> bool:
+        """Return whether there are files beside a node's record."""
+        return any(path.name != "artifact.json" for path in self.find_folder(ref).iterdir())
 
     @property
     def answers(self) -> Path:

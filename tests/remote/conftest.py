@@ -7,21 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import set_keys
+from places import SPEC, set_keys
 
 from orcac.make import make
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.store.store import Store
-
-SPEC = """\
-orcac: 1
-name: survey
-queries: {counting: {format: puzzles, task: object_counting, size: [2, 4], take: 12}}
-teachers: {solver: {model: expert, endpoint: {kind: solver}}}
-datasets: {all: {teacher: solver, queries: [counting]}}
-"""
 
 
 @pytest.fixture(scope="session")
