@@ -370,7 +370,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        return parse_record(path.read_bytes())
+        return parse_record(durable.retry_stale(path.read_bytes))
     except FileNotFoundError:
         raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
     except ValueError:
