@@ -463,7 +463,7 @@ def _damaged_files(
 def _move(path: Path, to: Path) -> None:
     """Move a finished file to its place in an artifact, where others may read it."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o644)  # some writers make their files private, and a store is shared
+    durable.share(path)  # some writers make their files private, and a store is shared
     durable.move(path, to)
 
 
