@@ -177,6 +177,11 @@ def test_a_resource_is_a_value_if_all_nodes_of_the_kind_agree_else_a_function(fo
     assert {threads(wildcards(ref)) for ref in plan.nodes if ref.startswith("train/")} == {7, 9}
 
 
+def of_node(ref: str) -> SimpleNamespace:
+    """Return the wildcards of a job that makes a whole node."""
+    return SimpleNamespace(id=ref.partition("/")[2])
+
+
 def write_slurm(folder: Path, jobs: dict[str, str], limits: str = "infinite|20000") -> None:
     """Put commands of Slurm first on the PATH, which print recorded lines."""
     lines = "".join(f"{job}) echo 'JobId={job} {line}' ;;\n" for job, line in jobs.items())
@@ -226,9 +231,9 @@ def test_a_job_that_is_submitted_again_gets_more_of_what_was_short(
     if states:
         write_tries(folder, ref, *map(str, range(1, len(states) + 1)))
     attempt = len(states) + 1
-    assert (find_memory(wildcards(ref), attempt), find_minutes(wildcards(ref), attempt)) == (memory, minutes)
+    assert (find_memory(of_node(ref), attempt), find_minutes(of_node(ref), attempt)) == (memory, minutes)
     write_slurm(folder, {}, "6:00:00|20000")  # Slurm forgets its jobs, and the run does not
-    assert (find_memory(wildcards(ref), attempt), find_minutes(wildcards(ref), attempt)) == (memory, minutes)
+    assert (find_memory(of_node(ref), attempt), find_minutes(of_node(ref), attempt)) == (memory, minutes)
 
 
 def test_a_kill_for_memory_is_found_in_the_log_and_in_the_nodes_own_record(folder: Path) -> None:
@@ -241,9 +246,9 @@ def test_a_kill_for_memory_is_found_in_the_log_and_in_the_nodes_own_record(folde
     memory = Rules().memory("train")
     write_tries(folder, one, "8")
     write_tries(folder, two, "9")
-    assert memory(wildcards(one), 2) == 6144
+    assert memory(of_node(one), 2) == 6144
     Store(folder / "store").record_error(two, "rank 1 of 2 was ended by SIGKILL", 1, short_of="memory")
-    assert memory(wildcards(two), 2) == 6144
+    assert memory(of_node(two), 2) == 6144
 
 
 def test_the_tries_of_another_run_and_an_absent_slurm_change_nothing(folder: Path) -> None:
@@ -253,20 +258,20 @@ def test_the_tries_of_another_run_and_an_absent_slurm_change_nothing(folder: Pat
     write_tries(folder, two, "8")
     memory = Rules().memory("train")
     write_slurm(folder, {"8": ENDED.format("OUT_OF_MEMORY", "")})
-    assert memory(wildcards(one), 2) == 3072
+    assert memory(of_node(one), 2) == 3072
     write_slurm(folder, {})
-    assert memory(wildcards(two), 2) == 3072
+    assert memory(of_node(two), 2) == 3072
 
 
 def test_resources_are_those_of_the_spec_or_of_the_estimate_or_the_default(folder: Path) -> None:
     plan = write_plan(folder, "{train: {memory: 3 GiB}}")
     ref = next(ref for ref in plan.nodes if ref.startswith("train/"))
-    assert (Rules().memory("train")(wildcards(ref), 1), Rules().minutes("train")(wildcards(ref), 1)) == (3072, 120)
+    assert (Rules().memory("train")(of_node(ref), 1), Rules().minutes("train")(of_node(ref), 1)) == (3072, 120)
     data = json.loads((folder / "plan.json").read_text())
     data["nodes"][ref]["execution"]["estimate"] = {"memory_mb": 9000, "minutes": 700, "is_brief": False}
     (folder / "plan.json").write_text(json.dumps(data))
     os.environ["ORCAC_PLAN"] = str(folder / "plan.json")
-    assert (Rules().memory("train")(wildcards(ref), 1), Rules().minutes("train")(wildcards(ref), 1)) == (3072, 700)
+    assert (Rules().memory("train")(of_node(ref), 1), Rules().minutes("train")(of_node(ref), 1)) == (3072, 700)
 
 
 def test_a_profile_names_gpus_and_the_spec_features(folder: Path) -> None:
@@ -287,14 +292,14 @@ def test_a_profile_chains_kinds_and_makes_some_on_the_login_node(folder: Path) -
     addresses = plan.experiments["smoke"].addresses["base"]
     rules = Rules({"chained": "sample collect filter tokenize", "on_login_node": "report"})
     names = {
-        kind: rules.group(kind)(wildcards(addresses[f"{address}/few"]))  # type: ignore[misc]
+        kind: rules.group(kind)(of_node(addresses[f"{address}/few"]))  # type: ignore[misc]
         for kind, address in (("sample", "subset"), ("collect", "collect"), ("filter", "filter"))
     }
     assert set(names.values()) == {f"orcac:tokenize/few@base.{addresses['tokenize/few'].partition('/')[2][:6]}"}
     shard = SimpleNamespace(id=addresses["collect/pool"].partition("/")[2], shard="1-of-2")
     assert rules.group("collect")(shard) == f"orcac:collect/pool@base.{shard.id[:6]}.1-of-2"  # type: ignore[misc]
     assert rules.is_local("report") and rules.group("report") is None and not rules.is_local("sample")
-    assert len({Rules().group("filter")(wildcards(ref)) for ref in plan.nodes if ref.startswith("filter/")}) == 2  # type: ignore[misc]
+    assert len({Rules().group("filter")(of_node(ref)) for ref in plan.nodes if ref.startswith("filter/")}) == 2  # type: ignore[misc]
 
 
 def test_an_evaluation_that_version_1_made_requests_no_gpu(folder: Path) -> None:
