@@ -329,7 +329,7 @@ class Steps:
                 ended = await provider.retrieve(batch)
                 for name, file_id in (("output.jsonl", ended.output_file_id), ("errors.jsonl", ended.error_file_id)):
                     if file_id and not (folder / name).exists():
-                        await provider.download(file_id, folder / name, limit=batch.requests * MAX_BYTES)
+                        await provider.download(file_id, folder / name, batch.requests * MAX_BYTES)
             except Gone as gone:
                 reason = f"it is gone, or a file of its results is ({gone})"
             else:
