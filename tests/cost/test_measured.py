@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from priced import MORE, PACKED, SPEC, TRAINED, add_record, at, small
 
 from orcac.cost import priors
 from orcac.cost.bill import Cost, price
 from orcac.cost.figures import Range
+from orcac.cost.pilot import predict
 from orcac.make import make
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -48,7 +50,14 @@ def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, C
     answers = [json.loads(line)["response"]["output_tokens"] for line in lines[:50]]
     assert cost.requests == Range(30.0)
     assert cost.output_tokens.mid == pytest.approx(30 * sum(answers) / 50)
-    assert sum("measured from 50 answers to these prompts" in why for why in cost.basis) == 2  # read and written
+    assert [why for why in cost.basis if "measured from 50 answers to these prompts" in why]
+    assert [why for why in cost.basis if "characters per token" in why and "measured on 50 prompts" in why]
+    # the interval of the remaining 30 is that of these 50 answers, and the prompts to come are known
+    low, high = predict(np.array(answers, dtype=float), 50, remaining=30)
+    assert cost.output_tokens.low / cost.output_tokens.mid == pytest.approx(low)
+    assert cost.output_tokens.high / cost.output_tokens.mid == pytest.approx(high)
+    rest = [json.loads(line)["response"]["input_tokens"] for line in lines[50:80]]
+    assert cost.input_tokens.low < sum(rest) < cost.input_tokens.high
 
     (half.answers / "one.jsonl").write_text("".join(lines[:5]))  # fewer answers are a measurement as well
     cost = price(plan, half)[ref]
