@@ -39,7 +39,7 @@ class Lengths(NamedTuple):
 def main(pilots: int) -> None:
     """Print a row for each kind of pilot."""
     recorded = dict(read_recorded(Path(os.environ["ORCAC_DATA"])))
-    print("| answers | of | CV | skewness | pilot | before | covers 90 % | too low, too high | width |")
+    print("| answers | n | CV | skewness | pilot | 1 ± 1/√n holds | range holds | too low, too high | width |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, lengths in recorded.items():
         sizes = (10, 25, 50, 200) if name == "GPT-4 on FLASK" else (50,)
