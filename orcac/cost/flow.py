@@ -63,7 +63,8 @@ class Requests:
     unanswered: float  # share of the prompts that the store does not answer
     answers: Range
     input: Range  # tokens of one request
-    output: Range  # tokens of one answer
+    output: Range  # tokens of one answer, over all answers
+    coming: Range  # the same of the answers that the store does not have
     basis: tuple[str, ...]
 
     def usd(self, price: AnswerPrice) -> Range:
@@ -257,7 +258,8 @@ class Flow:
         node, record = self._node(CollectSummary, ref)
         if record and (tokens_each := mean_tokens(record.summary)):
             prompts, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), Range(tokens_each[1]), ())
+            output = Range(tokens_each[1])
+            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), output, output, ())
         pooled, (answer, why) = self._pool(node.inputs["prompts"]), self._answer_tokens(node)
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
@@ -272,7 +274,7 @@ class Flow:
         count *= float(recipe.samples)
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
+            return Requests(count, 0.0, answers, tokens, answer, answer, _unique(basis))
         unanswered = 1.0
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
@@ -280,7 +282,8 @@ class Flow:
             if found.looked_up < found.asked:
                 part = f"{found.looked_up:,} of {found.asked:,}, at random"
                 basis = (*basis, f"{node.label}: the share of its questions that the ledger answers is that of {part}")
-        return Requests(count, unanswered, count, tokens, answer, _unique(basis))
+        output = answer * unanswered + Range(answer.mid * (1 - unanswered))  # those that came are known
+        return Requests(count, unanswered, count, tokens, output, answer, _unique(basis))
 
     def _answer_tokens(self, node: Node) -> tuple[Range, str]:
         """Return the mean tokens of an answer, and the basis of it."""

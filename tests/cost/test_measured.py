@@ -13,6 +13,7 @@ from priced import MORE, PACKED, SPEC, TRAINED, add_record, at, small
 from orcac.cost import priors
 from orcac.cost.bill import Cost, price
 from orcac.cost.figures import Range
+from orcac.cost.flow import Flow
 from orcac.cost.pilot import predict
 from orcac.make import make
 from orcac.plan.plan import Plan
@@ -56,6 +57,10 @@ def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, C
     low, high = predict(np.array(answers, dtype=float), 50, remaining=30)
     assert cost.output_tokens.low / cost.output_tokens.mid == pytest.approx(low)
     assert cost.output_tokens.high / cost.output_tokens.mid == pytest.approx(high)
+    output = Flow(plan, half).requests(ref).output  # of all 80 answers, 50 are known
+    assert output.mid == pytest.approx(sum(answers) / 50) and output.high / output.mid == pytest.approx(
+        1 + (high - 1) * 3 / 8
+    )
     rest = [json.loads(line)["response"]["input_tokens"] for line in lines[50:80]]
     assert cost.input_tokens.low < sum(rest) < cost.input_tokens.high
 
