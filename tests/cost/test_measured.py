@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from priced import MORE, PACKED, SPEC, TRAINED, add_record, at, small
 
-from orcac.cost import priors
+from orcac.cost import measured, priors
 from orcac.cost.bill import Cost, price
 from orcac.cost.figures import Range
 from orcac.cost.flow import Flow
+from orcac.cost.measured import Measured
 from orcac.cost.pilot import predict
 from orcac.make import make
 from orcac.plan.plan import Plan
@@ -122,6 +123,19 @@ def test_measured_means_win_over_expected_ones(made: tuple[Plan, Store, dict[str
     sampled, first = store.artifact(ref)["summary"], store.artifact(at(made[0], "queries/pool/q"))["summary"]
     rate = first["characters"] / answered["input_tokens"]
     assert cost.input_tokens.mid / cost.requests.mid == pytest.approx(sampled["characters"] / 400 / rate)
+
+
+def test_the_lengths_of_few_finished_answers_are_read_from_their_files(
+    made: tuple[Plan, Store, dict[str, Cost]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store, _ = made
+    recipe = plan.nodes[at(plan, "collect/pool")].recipe.model_dump(mode="json")
+    found = Measured(store).answer(recipe)
+    assert found and found.lengths is not None and len(found.lengths) == found.n == 80
+    assert found.lengths.mean() == pytest.approx(found.value)
+    assert Measured(store, looked_up=0).answer(recipe) == (found.value, found.n, None)
+    monkeypatch.setattr(measured, "_FEW", 79)
+    assert Measured(store).answer(recipe) == (found.value, found.n, None)
 
 
 def test_a_damaged_record_is_skipped(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:
