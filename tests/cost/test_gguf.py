@@ -1,5 +1,6 @@
-"""Tests of orcac/cost/gguf.py and orcac/model/gguf_header.py, and of the positions that orcac/spec/models.py reads there,
-on a file that the gguf package writes.
+"""Tests of orcac/cost/gguf.py, of orcac/model/gguf_header.py and of the positions that orcac/spec/models.py reads.
+
+The gguf package writes the file.
 """
 
 from __future__ import annotations
