@@ -109,12 +109,11 @@ def live_ids(answers: Path) -> list[str]:
 def read_record(folder: Path) -> Batch:
     """Return the record of the batch in `folder`. Raises StoreError if it is damaged."""
     path = folder / "batch.json"
+    fix = "restore it, without its `crc` if you change it, or remove the folder: its requests are then asked again"
     try:
         return Batch(**parse_checked(durable.retry_stale(path.read_bytes), FIELDS))
     except (ValueError, TypeError):
-        raise StoreError(
-            f"{path}: the record is damaged", fix="repair it, or remove the folder: its requests are then asked again"
-        ) from None
+        raise StoreError(f"{path}: the record is damaged", fix=fix) from None
 
 
 def write_record(folder: Path, batch: Batch) -> None:
