@@ -178,7 +178,9 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
     at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
     scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
     drawn = {"benchmarks": {name: {"temperature": 0.7}}}
+    worded = {"benchmarks": {name: {"checker": ["auto", "form"], "parser": None, "form_of": "g"}}}
     ways: dict[str, tuple[Any, ...]] = {
+        "form_of": (f"{at}.form_of", "s", {f"replies/s/{name}", *scores}, worded),
         "shots": (f"{at}.shots", 3, asked(name)),
         "examples": (f"{at}.examples", "data/steps.txt", asked(name)),
         "instruction": (f"{at}.instruction", "Be brief.", asked(name)),
