@@ -33,6 +33,7 @@ GROUPS = {
         "completion": "Print the script with which a shell completes commands.",
     },
     "Run": {
+        "fetch": "Download what a run needs from a hub, for nodes without internet.",
         "run": "Compile, run with Snakemake, print the result table.",
         "eval": "Measure a model on benchmarks, without training one.",
         "make": "Make one node, as Snakemake does.",
@@ -45,6 +46,10 @@ GROUPS = {
         "results": "Print the figures of all reports as one tidy table.",
         "explain": "Explain a node: its users, its id, its cost, its files.",
         "answers": "List, count, export or import recorded answers.",
+    },
+    "Share": {
+        "push": "Send artifacts and answers to another store: a folder or a URL.",
+        "pull": "Fetch artifacts and answers from another store, and check them.",
     },
     "Publish": {
         "export": "Write a student or a dataset as a folder with a card.",

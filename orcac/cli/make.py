@@ -32,6 +32,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     """
     make_warm()  # a process whose job is warm imports no more than this
     from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
+    from orcac.store.tries import refuse_known_error
     from orcac.study import find_study
 
     if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
@@ -49,6 +50,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     if shard is None and study.store.is_own(ref):
         click.echo(f"{node} is made already", err=True)
         return
+    refuse_known_error(study.store.folder(f"{ref}/shards/{shard}" if shard else ref))
     from orcac.make import make, make_shard  # with pydantic and all kinds, which a finished node does without
     from orcac.plan.plan import Plan
 
@@ -76,7 +78,7 @@ class _Tee(io.TextIOBase):
         log.parent.mkdir(parents=True, exist_ok=True)
         self._terminal = terminal
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # another user may have put a link there
-        self._log = os.fdopen(os.open(log, flags, 0o644), "a", encoding="utf-8", buffering=1)
+        self._log = os.fdopen(os.open(log, flags, 0o666), "a", encoding="utf-8", buffering=1)
         self._log.write(time.strftime("--- %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
     def write(self, text: str) -> int:

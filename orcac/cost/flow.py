@@ -29,6 +29,7 @@ from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.mixtures import PackedPart, mix
+from orcac.cost.pilot import predict
 from orcac.cost.record import MadeNode
 from orcac.cost.selection import estimate_kept
 from orcac.cost.shape import Model, student_model
@@ -41,8 +42,7 @@ from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSumma
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
-from orcac.tokenize.recipe import Part, TokenizeRecipe, TokenizeSummary
-from orcac.train.recipe import TrainRecipe
+from orcac.tokenize.recipe import AnswerPrice, Mixture, Part, TokenizeRecipe, TokenizeSummary
 
 _FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
 _ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
@@ -63,8 +63,13 @@ class Requests:
     unanswered: float  # share of the prompts that the store does not answer
     answers: Range
     input: Range  # tokens of one request
-    output: Range  # tokens of one answer
+    output: Range  # tokens of one answer, over all answers
+    coming: Range  # the same of the answers that the store does not have
     basis: tuple[str, ...]
+
+    def usd(self, price: AnswerPrice) -> Range:
+        """Return the USD of all answers."""
+        return self.answers * (self.input * (price.input / 1e6) + self.output * (price.output / 1e6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,38 +258,32 @@ class Flow:
         node, record = self._node(CollectSummary, ref)
         if record and (tokens_each := mean_tokens(record.summary)):
             prompts, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), Range(tokens_each[1]), ())
+            output = Range(tokens_each[1])
+            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), output, output, ())
         pooled, (answer, why) = self._pool(node.inputs["prompts"]), self._answer_tokens(node)
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
-        input_error = math.inf  # relative error of the mean input
-        if rate := self.measured.characters(recipe.model):
+        if rate := self._characters_rate(ref, recipe.model):
             are_done = self.done.issuperset(node.inputs["prompts"])
             characters = self.measured.total_characters(node.inputs["prompts"]) if are_done else None
             if characters is not None:
-                input_error = 0.3 / rate.n**0.5
-                tokens = within_factor(characters / count.mid / rate.value, 1 + input_error, f"input of {recipe.model}")
-                basis = (
-                    f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
-                    why,
-                )
+                unknown = f"characters per token of {recipe.model}"
+                tokens = Range(characters / count.mid) / within_factor(rate.value, 1 + 1 / rate.n**0.5, unknown)
+                basis = (f"{unknown} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         count *= float(recipe.samples)
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
+            return Requests(count, 0.0, answers, tokens, answer, answer, _unique(basis))
         unanswered = 1.0
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             unanswered = 1 - found.answered / found.asked if found.asked else 0.0
-            if found.replies and found.input_tokens and 1 / found.replies**0.5 <= input_error:
-                unknown, read = f"tokens per request of {recipe.model}", found.input_tokens / found.replies
-                tokens = within_factor(read, 1 + 1 / found.replies**0.5, unknown)
-                basis = (f"{unknown} {read:.0f}: measured from {_answers_text(found.replies)} to these prompts", why)
             if found.looked_up < found.asked:
                 part = f"{found.looked_up:,} of {found.asked:,}, at random"
                 basis = (*basis, f"{node.label}: the share of its questions that the ledger answers is that of {part}")
-        return Requests(count, unanswered, count, tokens, answer, _unique(basis))
+        output = answer * unanswered + Range(answer.mid * (1 - unanswered))  # those that came are known
+        return Requests(count, unanswered, count, tokens, output, answer, _unique(basis))
 
     def _answer_tokens(self, node: Node) -> tuple[Range, str]:
         """Return the mean tokens of an answer, and the basis of it."""
@@ -298,11 +297,12 @@ class Flow:
         if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
             why = f"{unknown} {own.value:.0f}: measured from {_answers_text(own.n)} to these prompts"
             # a server may count the tokens of reasoning in addition to max_tokens
-            return within_factor(own.value, 1 + 1 / own.n**0.5, unknown).capped_at(max(most, own.value)), why
+            predicted = _predict(own, self.answered[node.ref].remaining, unknown)
+            return predicted.capped_at(max(most, own.value)), why
         if elsewhere:
             why = f"{unknown} {elsewhere.value:.0f}: measured from {_answers_text(elsewhere.n)}"
-            factor = max(priors.ELSEWHERE, 1 + 1 / elsewhere.n**0.5)
-            return within_factor(elsewhere.value, factor, unknown).capped_at(max(most, elsewhere.value)), why
+            predicted = _predict(elsewhere, math.inf, unknown, least=priors.ELSEWHERE)
+            return predicted.capped_at(max(most, elsewhere.value)), why
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, trusted to a factor of {priors.EXPECTED}"
             return within_factor(execution.expect_tokens, priors.EXPECTED, unknown).capped_at(most), why
@@ -312,7 +312,17 @@ class Flow:
     def _ledger_mean(self, ref: str) -> Mean | None:
         """Return the mean tokens of the ledger's answers to a node that is not made yet; None if it has none."""
         found = self.answered.get(ref)
-        return Mean(found.output_tokens / found.replies, found.replies) if found and found.replies else None
+        if not (found and found.replies):
+            return None
+        return Mean(found.output_tokens / found.replies, found.replies, found.lengths)
+
+    def _characters_rate(self, ref: str, model: str) -> Mean | None:
+        """Return the characters of a prompt for one token that the model counts, on the node's own prompts if it has
+        enough answers to them."""
+        elsewhere, found = self.measured.characters(model), self.answered.get(ref)
+        if found and found.input_tokens and (found.replies >= _ENOUGH or not elsewhere):
+            return Mean(found.characters / found.input_tokens, found.replies)
+        return elsewhere
 
     def _mean_elsewhere(self, node: Node) -> Mean | None:
         """Return the mean tokens of this teacher's answers to other nodes.
@@ -422,31 +432,45 @@ class Flow:
         return Rows(count / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
-    def stage_tokens(self, ref: str) -> Range | None:
-        """Return the tokens that a train node is trained on; None if its length is in epochs."""
-        node = self.plan.nodes[ref]
-        recipe = node.recipe
-        assert isinstance(recipe, TrainRecipe)
-        tokens = [Range(float(recipe.tokens))] if recipe.tokens else []
-        for twin, epochs in zip(node.inputs.get("same_as", ()), recipe.same_epochs, strict=True):
-            rows = self.rows(twin)
-            tokens.append(rows.count * (rows.length * rows.fill * epochs))
-        return sum_ranges(tokens) if tokens else None
-
-    @_cached
     def parts(self, ref: str) -> tuple[PackedPart, ...]:
         """Return the examples of each dataset in the rows of a tokenize node, in the order of its inputs."""
+        recipe, all_of = self.plan.nodes[ref].recipe, self.fitting(ref)
+        assert isinstance(recipe, TokenizeRecipe)
+        if recipe.mixture is None:
+            return all_of
+        counts = mix(recipe.mixture, all_of, self._same_size(recipe.mixture, ref))
+        return tuple(replace(part, count=count) for part, count in zip(all_of, counts, strict=True))
+
+    def _same_size(self, mixture: Mixture, ref: str) -> Range | None:
+        """Return the examples of a mixture that is as large as other rows, by the rules of `orcac.tokenize.equal`."""
+        inputs = self.plan.nodes[ref].inputs
+        twins = inputs.get("same_as", ())
+        if mixture.same is None:
+            return None
+        if mixture.same == "examples":
+            return sum_ranges(self.rows(twin).count * self.rows(twin).per_row for twin in twins)
+        used = [
+            part.count / every.count
+            for twin in twins
+            for part, every in zip(self.parts(twin), self.fitting(twin), strict=True)
+        ]
+        priced = zip(inputs["same_answers"], mixture.same_prices, used, strict=True)
+        spent = sum_ranges(self.requests(answers).usd(price) * share for answers, price, share in priced)
+        own = zip(inputs["answers"], mixture.prices, mixture.parts, self.fitting(ref), strict=True)
+        each = sum_ranges(
+            self.requests(answers).usd(price) * part.share / every.count for answers, price, part, every in own
+        )
+        return spent / each
+
+    @_cached
+    def fitting(self, ref: str) -> tuple[PackedPart, ...]:
+        """Return all examples of each dataset of a tokenize node that fit in a row and are not kept apart."""
         node = self.plan.nodes[ref]
         recipe, (student,) = node.recipe, node.inputs["student"]
         assert isinstance(recipe, TokenizeRecipe)
-        all_of = [
+        return tuple(
             self._fitting(recipe, part, filtered, student)
             for part, filtered in zip(recipe.parts, node.inputs["examples"], strict=True)
-        ]
-        if recipe.mixture is None:
-            return tuple(all_of)
-        return tuple(
-            replace(part, count=count) for part, count in zip(all_of, mix(recipe.mixture, all_of), strict=True)
         )
 
     def _fitting(self, recipe: TokenizeRecipe, part: Part, filtered: str, student: str) -> PackedPart:
@@ -498,6 +522,12 @@ class Flow:
         node, record = self._node(StudentSummary, ref)
         folder = self.store.find_folder(ref) / "model" if record else None
         return student_model(node, folder, record.summary.parameters if record else None)
+
+
+def _predict(mean: Mean, remaining: float, unknown: str, *, least: float = 1.0) -> Range:
+    """Return the mean of further answers to `remaining` prompts, right within a factor of `least` at best."""
+    low, high = predict(mean.lengths, mean.n, remaining)
+    return between(mean.value * min(low, 1 / least), mean.value, mean.value * max(high, least), unknown)
 
 
 def _answers_text(n: int) -> str:

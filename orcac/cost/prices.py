@@ -5,6 +5,7 @@ docs/cost-model.md states the formulas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -12,6 +13,7 @@ from orcac import text
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
+from orcac.cost.equal import estimate_steps, estimate_tokens
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import find_adapter_kind
@@ -127,10 +129,10 @@ def _price_collect(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         unanswered = questions.unanswered / max(1e-9, questions.asked)
     count = requests.prompts * unanswered
     octets = (requests.input + requests.output) * priors.TEXT_BYTES
-    cost = _asking_cost(settings, count, requests.input, requests.output, recipe.sampling.max_tokens)
+    cost = _asking_cost(settings, count, requests.input, requests.coming, recipe.sampling.max_tokens)
     if is_free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
-    ledger = (requests.input + requests.output) * 4.5 + Range(float(priors.RECORD_BYTES))
+    ledger = (requests.input + requests.coming) * 4.5 + Range(float(priors.RECORD_BYTES))
     return replace(
         cost,
         seconds=cost.seconds + Range(priors.START),
@@ -193,8 +195,10 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     assert isinstance(execution, TrainExecution)
     rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
-    if length := flow.stage_tokens(node.ref):
-        slots = length / rows.fill
+    if tokens := estimate_tokens(flow, node.ref):
+        slots = tokens / rows.fill
+    elif steps := estimate_steps(flow, node.ref):
+        slots = steps * (rows.length * rows.count.mid / math.ceil(rows.count.mid / recipe.batch_rows))
     packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
     if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
         apart = rows.count * (packed.holdout / (1 - packed.holdout))

@@ -24,14 +24,21 @@ class Resources(TypedDict):
     """The fields of an `Execution` that a scheduler reads."""
 
     threads: int
-    memory_mb: int
-    minutes: int
+    memory_mb: int | None
+    minutes: int | None
     gpus: int
+    constraint: str | None
 
 
 def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
     """Return the resources of a job that runs on `gpus` GPUs."""
-    return {"threads": work.threads, "memory_mb": work.memory, "minutes": work.time, "gpus": gpus}
+    return {
+        "threads": work.threads,
+        "memory_mb": work.memory,
+        "minutes": work.time,
+        "gpus": gpus,
+        "constraint": work.constraint,
+    }
 
 
 def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:
@@ -105,6 +112,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         seed=training_seed(spec, replicate),
         epochs=stage.epochs,
         tokens=None if isinstance(stage.tokens, schema.SameAs) else stage.tokens,
+        steps=None if isinstance(stage.steps, schema.SameAs) else stage.steps,
         learning_rate=stage.learning_rate,
         schedule=stage.schedule,
         warmup=stage.warmup,
@@ -131,19 +139,19 @@ def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
     )
 
 
-def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None) -> Schedule:
+def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None, steps: int | None = None) -> Schedule:
     """Return the length and the batch of the stage `stage` of `spec`, which has a student.
 
-    tokens: the length of a stage that is as long as others
+    tokens, steps: the length of a stage that is as long as others
     """
     assert spec.student is not None
     given, work = spec.stages[stage], spec.hardware.train
-    tokens = tokens if isinstance(given.tokens, schema.SameAs) else given.tokens
     return Schedule(
         stage=stage,
         batch_rows=given.batch.rows(spec.student.max_length),
         epochs=given.epochs,
-        tokens=tokens,
+        tokens=tokens if isinstance(given.tokens, schema.SameAs) else given.tokens,
+        steps=steps if isinstance(given.steps, schema.SameAs) else given.steps,
         at_once=work.nodes * (work.gpus or work.processes) * work.micro_batch,
         is_in_tokens=given.batch.unit == "tokens",
     )

@@ -267,10 +267,12 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
     for name, stage in spec.stages.items():
         yield from check_data(spec, name, stage, names)
-        if stage.tokens and stage.epochs:
-            message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
+        lengths = [key for key in ("epochs", "tokens", "steps") if getattr(stage, key)]
+        if len(lengths) > 1:
+            given = " or ".join(f"`{key}`" for key in lengths)
+            message = f"a stage has either {given}, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
-            yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+            yield Finding((*at, lengths[1]), message, tuple((*at, key) for key in lengths))
         if stage.warmup == 1:
             message = (
                 "the warmup is as long as the stage: only its last step has its learning rate; write a smaller share"

@@ -141,9 +141,9 @@ def _expand_shuffled(value: object) -> object:
 
 
 class SameAs(Frozen):
-    same_as: Name = semantic("arm of this spec that trains on as many tokens")
+    same_as: Name = semantic("arm of this spec, whose figure is taken")
     stages: tuple[Name, ...] = semantic(
-        "stages of that arm, whose tokens are added up; its stage of the same name when absent", ()
+        "stages of that arm, whose figures are added up; its stage of the same name when absent", ()
     )
 
 
@@ -165,6 +165,15 @@ class Stage(Frozen):
         "with `repeat` the smallest that has every example",
         None,
     )
+    examples: SameAs | None = semantic(
+        "instead of `take`: an epoch has as many examples as the rows of another arm's stage, `{same_as: ARM}`", None
+    )
+    dollars: SameAs | None = semantic(
+        "instead of `take`: an epoch has as many examples as can be bought for the dollars of another arm's stage, "
+        "`{same_as: ARM}`. An example costs what all answers to its dataset cost, by their tokens and the teacher's "
+        "`price`, divided by the examples that are left to train on",
+        None,
+    )
     repeat: StrictBool = semantic(
         "repeat the examples of a part that is too short for its share; without it, the run stops there", False
     )
@@ -183,9 +192,14 @@ class Stage(Frozen):
         None,
         unit="tokens",
     )
+    steps: Length | None = semantic(
+        "length of the stage, instead of `epochs`: its number of optimizer steps. `{same_as: ARM}` is as many as "
+        "another arm's stage has, whose rows are counted",
+        None,
+    )
     epochs: Count | None = semantic(
-        "passes over the dataset; unless `tokens` is given, the default is the paper's 4",
-        default_factory=lambda given: None if given.get("tokens") else PAPERS_EPOCHS,
+        "passes over the dataset; unless `tokens` or `steps` is given, the default is the paper's 4",
+        default_factory=lambda given: None if given.get("tokens") or given.get("steps") else PAPERS_EPOCHS,
     )
     learning_rate: Number = semantic("largest learning rate", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("learning rate schedule after the warmup", "linear")
@@ -264,10 +278,16 @@ Gpu = Literal[
 ]
 
 
+Features = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+([&|][A-Za-z0-9_.:-]+)*$", max_length=200)]
+
+
 class Work(Frozen):
     threads: Count = execution("CPU threads of a job", 1)
-    memory: Megabytes = execution("memory of a job", 2000, unit="MiB")
-    time: Minutes = execution("time limit of a job", 120, unit="minutes")
+    memory: Megabytes | None = execution("memory of a machine for a job; estimated when absent", None, unit="MiB")
+    time: Minutes | None = execution("time limit of a job; estimated when absent", None, unit="minutes")
+    constraint: Features | None = execution(
+        "features that the machine must have, as Slurm's `--constraint` takes them: `a100`, `a100|h100`, `ib&ssd`", None
+    )
 
 
 class EvalWork(Work):
@@ -279,7 +299,9 @@ class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
-    gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    gpu: Gpu | None = execution(
+        "model of the GPU, for estimates; the scheduler is asked for it if the profile has its name there", None
+    )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
         "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
     )
@@ -299,7 +321,9 @@ class TrainWork(Work):
         1,
     )
     gpu: Gpu | None = execution(
-        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic", None
+        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic; the scheduler is asked for "
+        "it if the profile has its name there",
+        None,
     )
     precision: Literal["fp32", "bf16"] = semantic("precision of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution(
