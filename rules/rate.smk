@@ -10,5 +10,6 @@ rule rate:
     resources:
         mem_mb=PLAN.memory("rate"),
         runtime=PLAN.minutes("rate"),
+        gpu=PLAN.gpus("rate"),
     shell:
         "orcac make rate/{wildcards.id} --log {log:q}"

@@ -6,12 +6,11 @@ made yet has `blockers`: files that are not here.
 
 from __future__ import annotations
 
-from orcac.collect.recipe import CollectRecipe
+from orcac.plan.asked import find_asked
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
 from orcac.sample.recipe import SampleRecipe
-from orcac.score.recipe import ScoreRecipe
 from orcac.student.recipe import StudentRecipe
 
 
@@ -20,10 +19,8 @@ def list_hub_addresses(node: Node) -> tuple[str, ...]:
     hub: tuple[HubRef, ...] = ()
     if isinstance(node.recipe, SampleRecipe) and node.recipe.source:
         hub = node.recipe.source.hub
-    elif isinstance(node.recipe, CollectRecipe) and node.recipe.recording:
-        hub = node.recipe.recording.hub
-    elif isinstance(node.recipe, ScoreRecipe) and node.recipe.judge and node.recipe.judge.asked.recording:
-        hub = node.recipe.judge.asked.recording.hub
+    elif (asked := find_asked(node)) and asked.recipe.recording:
+        hub = asked.recipe.recording.hub
     elif isinstance(node.recipe, StudentRecipe) and node.recipe.pretrained and node.recipe.pretrained.hub:
         hub = (node.recipe.pretrained.hub,)
     return tuple(f"hf://{ref.repo}@{ref.revision}" + (f"/{ref.path}" if ref.path else "") for ref in hub)

@@ -220,7 +220,7 @@ def test_examples_without_a_pass_rate_come_last_in_both_directions() -> None:
     rates = np.array([0.5, np.nan, 1.0, 0.0])
     for descending, expected in ((False, [2, 0, 3, 1]), (True, [3, 0, 2, 1])):
         order = Order(by="pass_rate", descending=descending)
-        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), rates=rates).tolist() == expected
+        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), values=rates).tolist() == expected
 
 
 @pytest.mark.parametrize(
