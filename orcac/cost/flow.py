@@ -101,7 +101,8 @@ def _cached(method: Callable[[Flow, str], T]) -> Callable[[Flow, str], T]:
 class Flow:
     """The amounts of one plan, given a store; each is computed once.
 
-    `done` has the finished nodes, `answered` the ledger's answers to unfinished collect nodes whose prompts are made.
+    `done` has the finished nodes, `answered` the ledger's answers to unfinished nodes whose prompts are made: those of
+    collect, and a judge's ratings.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Flow:
         self.plan, self.store, self.measured = plan, store, Measured(store, looked_up)
         self.cache: dict[tuple[str, str], object] = {}
         self.done = {ref for ref in plan.nodes if store.is_done(ref)}
-        todo = [ref for ref, node in plan.nodes.items() if node.kind == "collect" and ref not in self.done]
+        todo = [ref for ref, node in plan.nodes.items() if node.kind in ("collect", "rate") and ref not in self.done]
         self.answered = self.measured.answered(plan, todo) if looked_up else {}
         self._read_at_most, self._has_packing_range = read_at_most, has_packing_range
 
@@ -326,7 +327,8 @@ class Flow:
     @functools.cached_property
     def _unfinished(self) -> dict[str, Mean]:
         """Return teacher key -> mean tokens of an answer, of the unfinished node with most answers of that teacher."""
-        found = {ref: mean for ref in self.answered if (mean := self._ledger_mean(ref))}
+        collects = (ref for ref in self.answered if self.plan.nodes[ref].kind == "collect")
+        found = {ref: mean for ref in collects if (mean := self._ledger_mean(ref))}
         fewest_first = sorted(found, key=lambda ref: found[ref].n)
         return {teacher_key(self.plan.nodes[ref].recipe.model_dump(mode="json")): found[ref] for ref in fewest_first}
 

@@ -20,8 +20,10 @@ from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost.record import MadeNode, read_made
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
+from orcac.plan.asked import find_asked
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
+from orcac.rate.recipe import RateRecipe
 from orcac.sample.recipe import SampleSummary
 from orcac.store.store import Store
 from orcac.student.recipe import StudentSummary
@@ -45,7 +47,7 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of the ledger to the questions of one collect node."""
+    """The answers of the ledger to the questions of one collect node, or to those of a rate node to its judge."""
 
     asked: int  # distinct questions
     answered: int  # questions that have an answer, or a failure that is final
@@ -250,17 +252,20 @@ class Measured:
     # --- answers that are paid for -----------------------------------------------------------------------------
 
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
-        """Return, for each collect node of `refs` whose prompts are made, its answers in the ledger and the upstream's.
+        """Return, for each node of `refs` that asks and has its prompts, its answers in the ledger and the upstream's.
+
+        The prompts of a judge's ratings are the rated answers.
 
         The index of a ledger is read once, and only if there is such a node. At most `looked_up` questions of one
         node are looked up, so that this takes about a second. Raises StoreError if the ledger is damaged.
         """
-        nodes = [
-            plan.nodes[ref]
-            for ref in refs
-            if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver", "local")
-            and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
-        ]
+        nodes = {
+            node.ref: model.recipe
+            for node in map(plan.nodes.__getitem__, refs)
+            if (model := find_asked(node))
+            and model.recipe.origin in ("api", "solver", "local")
+            and all(map(self._store.is_done, node.inputs["responses" if node.kind == "rate" else "prompts"]))
+        }
         folder, upstream = self._store.answers, self._store.upstream_answers
         if not nodes or not (upstream or folder.is_dir()):
             return {}
@@ -269,14 +274,12 @@ class Measured:
         from orcac.chat.ledger.ledger import Ledger
         from orcac.chat.ledger.upstream import open_upstream
 
-        keys = self._keys(nodes)
+        keys = self._keys(plan.nodes[ref] for ref in nodes)
         every = np.unique(np.concatenate([wanted for wanted, _ in keys.values()]))
         ledgers = [Ledger(folder, every), *([open_upstream(folder, upstream, every)] if upstream else [])]
         result = {}
-        for node in nodes:
-            recipe = node.recipe
-            assert isinstance(recipe, CollectRecipe)
-            wanted, weight = keys[node.ref]
+        for ref, recipe in nodes.items():
+            wanted, weight = keys[ref]
             left, parts = wanted, []
             for ledger in ledgers:
                 found = ledger.find(left, recipe.sampling.max_tokens)
@@ -286,15 +289,15 @@ class Measured:
             replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
             read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
             asked, unsettled = round(len(wanted) * weight), round(len(left) * weight)
-            result[node.ref] = Answered(asked, asked - unsettled, len(wanted), len(replies), read, written)
+            result[ref] = Answered(asked, asked - unsettled, len(wanted), len(replies), read, written)
         for ledger in ledgers:
             ledger.close()
         return result
 
     def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
-        """Return for each collect node the ledger keys of its questions, and the number of questions per key.
+        """Return for each node the ledger keys of its questions, and the number of questions per key.
 
-        The keys are those that `collect` uses, sorted and distinct (S16); of a large node they are a random part.
+        The keys are those that the node uses, sorted and distinct (S16); of a large node they are a random part.
         The prompts of a sample node are read once for all collect nodes.
         """
         import numpy as np
@@ -304,10 +307,14 @@ class Measured:
         from orcac.rows import read_columns
 
         found: dict[str, list[bytes]] = {}
+        reviews: dict[str, tuple[np.ndarray, float]] = {}
         sizes: dict[str, int] = {}
         takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes]]]] = {}  # sample node -> share, ...
         for node in nodes:
             recipe = node.recipe
+            if isinstance(recipe, RateRecipe):
+                reviews[node.ref] = self._review_keys(recipe, node.inputs["responses"][0])
+                continue
             assert isinstance(recipe, CollectRecipe)
             paths = [self._store.find_folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
             rows = sum(pq.read_metadata(path).num_rows for path in paths)
@@ -328,7 +335,19 @@ class Measured:
                     for share, role, prefixes, keys in all_:
                         if drawn < share:
                             keys += [key_digest(prefix, parts[role]) for prefix in prefixes]
-        return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
+        weights = {ref: sizes[ref] / max(len(keys), 1) for ref, keys in found.items()}
+        return reviews | {ref: (np.unique(np.array(keys, "S16")), weights[ref]) for ref, keys in found.items()}
+
+    def _review_keys(self, recipe: RateRecipe, responses: str) -> tuple[np.ndarray, float]:
+        """Return what `_keys` does, for a judge's ratings of the answers of the collect node `responses`."""
+        import pyarrow.parquet as pq
+
+        from orcac.rate.shown import list_requests
+
+        assert recipe.judge is not None
+        path = self._store.find_folder(responses) / "responses.parquet"
+        share = min(1.0, self._looked_up / max(pq.read_metadata(path).num_rows, 1))
+        return list_requests(recipe.judge, path, share).keys.keys, 1 / share
 
 
 def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:

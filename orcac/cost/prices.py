@@ -174,9 +174,12 @@ def _price_rate(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     if asked is None:
         return cost
     share, why, _ = flow.answer_share(responses)
-    questions = list_questions(flow, node.ref, answered)
-    count = requests.answers * (questions.unanswered / max(1e-9, questions.asked))
     answer = requests.output * share
+    if found := flow.answered.get(node.ref):
+        questions, count = list_questions(flow, node.ref, {}), Range(float(found.asked - found.answered))
+    else:
+        questions = list_questions(flow, node.ref, answered)
+        count = requests.answers * (questions.unanswered / max(1e-9, questions.asked))
     cost = _add_reviews(flow, cost, asked, count, requests.input + answer, (*requests.basis, *why))
     return replace(cost, questions=questions, disk=cost.disk + requests.answers * answer * priors.TEXT_BYTES)
 

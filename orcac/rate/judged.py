@@ -3,12 +3,12 @@
 The judge is shown the question and the answer without its reasoning, as in a judged benchmark of the form scale
 (`score.judging`), and is asked through the ledger: equal texts are one request, whichever datasets, arms and tries they
 are in. An answer that was cut off, or is empty, has the least points and is not shown, as a cut answer counts as wrong
-in a pass rate. No rating have
+in a pass rate. These answers have no rating, for the reason
 
-    an answer to a request that failed      its error class
-    judge refused                           the judge declined the review
-    judge unread                            the review states no number, or one out of range
-    review failed: CLASS                    the judge's request failed
+    an error class           the teacher's request failed
+    judge refused            the judge declined the review
+    judge unread             the review states no number, or one out of range
+    review failed: CLASS     the judge's request failed
 
 Reviews are streams: in memory are a number or a reason of each answer, and the keys of the requests.
 """
@@ -23,14 +23,13 @@ from pathlib import Path
 from orcac import rows
 from orcac.chat.ask import Asker
 from orcac.chat.messages import ChatRequest, ChatResponse
-from orcac.chat.questions import Questions
 from orcac.chat.settings import Price
 from orcac.collect.asking import chat_execution
 from orcac.job import Job
 from orcac.rate.recipe import RateExecution, RateRecipe
-from orcac.reasoning import split_reasoning
+from orcac.rate.shown import list_requests, show
 from orcac.score.judging.asking import check_loss
-from orcac.score.judging.pairs import ALONE, Shown, write_prompt
+from orcac.score.judging.pairs import write_prompt
 from orcac.score.judging.review import make_review
 from orcac.score.recipe import LOWEST
 
@@ -76,15 +75,11 @@ def judge_answers(job: Job[RateRecipe, RateExecution], responses: Path) -> Judge
     judge, settings = job.recipe.judge, job.execution.judge
     assert judge is not None and settings is not None
     found = JudgedAnswers()
-
-    def texts() -> Iterator[tuple[str, str]]:
-        return (write_prompt(judge, shown) for shown in map(_show, rows.read(responses, rows.Response)) if shown)
-
-    questions = Questions(judge.asked.template, texts, system_role=judge.asked.system_role)
+    questions = list_requests(judge, responses)
 
     def reviews(given: Iterator[ChatResponse]) -> Iterator[rows.Review]:
         for row in rows.read(responses, rows.Response):
-            shown = _show(row)
+            shown = show(row)
             if shown is None:
                 found.cut += not row.error
                 found.ratings.append(row.error or LOWEST)
@@ -102,14 +97,6 @@ def judge_answers(job: Job[RateRecipe, RateExecution], responses: Path) -> Judge
         rows.write(job.out / "reviews.parquet", rows.Review, reviews(asker.responses()))
     check_loss(job.label, found.failed, found.reviews, messages, settings)
     return found
-
-
-def _show(row: rows.Response) -> Shown | None:
-    """Return what the judge sees of an answer; None for one that it is not shown."""
-    answer = split_reasoning(row.response)[1]
-    if row.error or row.finish_reason == "length" or not answer.strip():
-        return None
-    return Shown(0, row, ALONE, "", answer, None, candidate_first=True)
 
 
 def _read_points(review: rows.Review, response: ChatResponse) -> float | str:

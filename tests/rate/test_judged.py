@@ -1,5 +1,5 @@
-"""Tests of orcac/rate/judged.py, orcac/score/judging/review.py and orcac/plan/asked.py: a judge's points choose
-questions and select answers, from a spec to rows, against a server that counts what it bills."""
+"""Tests of orcac/rate/judged.py, orcac/rate/shown.py, orcac/score/judging/review.py and orcac/plan/asked.py: a judge's
+points choose questions and select answers, from a spec to rows, against a server that counts what it bills."""
 
 from __future__ import annotations
 
@@ -185,6 +185,8 @@ def test_a_killed_judge_is_paid_once_for_each_answer(tmp_path: Path, monkeypatch
         recorded = {record["request"]["messages"][-1][1] for record in read_records(store.answers)}
         billed = {question: server.billed[question] for question in recorded}
         assert len(recorded) >= 2 * 40 - 2 * 4 and not store.is_done(rated)
+        left = total_cost(plan, price(plan, store), plan.nodes).requests.mid
+        assert left == 120 - len(recorded), "the ledger tells what is left to pay"
         make(plan, store, rated)
         assert {question: server.billed[question] for question in recorded} == billed, "recorded answers stay paid"
         assert 120 <= server.billed.total() <= 120 + 2 * 4, "a kill costs what was in flight"

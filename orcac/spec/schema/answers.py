@@ -228,7 +228,7 @@ class Selection(Frozen):
     by: Literal["verified", "majority", "shortest", "longest", "random", "judged"] = semantic(
         "verified keeps answers that agree with the known reference; majority those that agree with most answers to "
         "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed; "
-        "judged keeps those with most points of a `judge`, who is paid for all answers of the dataset"
+        "judged keeps those with the most points of a `judge`, which reviews all answers of the dataset"
     )
     judge: Name | None = semantic("with `by: judged`: one of `judges`, of the form scale", None)
     keep: Count = semantic("largest number of answers to keep of each prompt", 1, unit="answers")
