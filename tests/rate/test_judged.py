@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collected import SOLVER, Made, collect, count_records, plan_spec, taped
+from collected import PUZZLES, SOLVER, Made, collect, count_records, plan_spec, taped
 from faults import FaultServer, Reply
 from patience import PATIENCE_S
 
@@ -288,3 +288,19 @@ def test_a_teacher_that_judges_itself_is_noted(tmp_path: Path) -> None:
     assert describe_choices(plan_spec(tmp_path, spec)) == [
         "d by points: judge judges its own answers, which models tend to prefer; another judge would not"
     ]
+
+
+def test_the_report_has_the_requests_and_dollars_of_a_judge_of_answers(tmp_path: Path) -> None:
+    spec: dict[str, Any] = {
+        "teachers": {"t": SOLVER, "j": SOLVER | {"model": "judge", "price": {"input": 1, "output": 1}}},
+        "judges": {"points": SCALE},
+        "benchmarks": {"b": PUZZLES | {"take": 3}},
+        "baselines": ["t"],
+    }
+    made = collect(tmp_path, spec | BEST)
+    for ref in made.plan.nodes:
+        make(made.plan, made.store, ref)
+    results = json.loads((made.store.folder(made.plan.experiments["d"].report) / "results.json").read_text())
+    (judge,) = (one for one in results["teachers"] if one["name"] == "judge (judge)")
+    assert judge["requests"] == 12
+    assert judge["usd"] == pytest.approx((judge["input_tokens"] + judge["output_tokens"]) / 1e6) and judge["usd"] > 0
