@@ -10,12 +10,60 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from orcac.errors import InputError
+
+T = TypeVar("T")
+_STALE_TRIES = 5
+
+
+def retry_stale(read: Callable[[], T]) -> T:
+    """Return the result of `read`, which opens and reads a file, trying it again if another host replaces that file.
+
+    A file system such as NFS reports ESTALE, once for each replacement. Raises OSError.
+    """
+    for _ in range(_STALE_TRIES - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return read()
+
+
+def share(path: Path) -> None:
+    """Give a file or folder that a library made private the permissions of a new one: those that the umask leaves.
+
+    A folder keeps its set-group-ID bit, by which the files of a shared store belong to the group.
+    """
+    mode = path.stat().st_mode
+    usual = 0o777 if stat.S_ISDIR(mode) else 0o666
+    path.chmod((usual & ~_read_umask()) | (mode & stat.S_ISGID))
+
+
+def _read_umask() -> int:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    umask = os.umask(0o077)  # not Linux: the only way to read it is to set it
+    os.umask(umask)
+    return umask
+
+
+def refresh_listing(folder: Path) -> None:
+    """Make the next listing of a folder show the files that other hosts made in it.
+
+    A host may show a listing that is a minute old (NFS), but not after it has made a file there itself.
+    """
+    with contextlib.suppress(OSError):  # the folder is missing, or may not be written
+        descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)
 
 
 def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:
@@ -121,7 +169,7 @@ def new_folder(out: Path, *, needs: int = 0) -> Iterator[Path]:
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
         yield part
-        part.chmod(0o755)
+        share(part)
         for path in [*part.rglob("*"), part]:
             if path.is_dir():
                 sync_folder(path)

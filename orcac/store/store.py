@@ -279,7 +279,7 @@ class Store:
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o644)  # some writers make their files private, and a store is shared
+                durable.share(path)  # some writers make their files private, and a store is shared
                 durable.move(path, folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)
@@ -341,7 +341,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        content = path.read_bytes()
+        content = durable.retry_stale(path.read_bytes)
         record: dict[str, Any] = json.loads(content.decode("utf-8"))
         if stated := record.pop(_DIGEST, None):
             text, _, end = content.rpartition(_BEFORE_DIGEST)

@@ -8,8 +8,9 @@ rates:
     NAME/pause-UNTIL       no job asks before UNTIL, in seconds since 1970: a `Retry-After` that one job received
 
 No file is ever changed by two jobs, so no lock is needed. A killed job stops counting at once on its own host and
-after a minute on other hosts; a new job is noticed within a second. Until then, and while the clocks of hosts differ,
-the account is asked slightly too fast or too slowly. The server then pushes back, and the limiter adapts to it.
+after a minute on other hosts; a new job is noticed within a second. Until then the account is asked slightly too fast
+or too slowly. The server then pushes back, and the limiter adapts to it. UNTIL is in the time of the file system, since
+the clocks of hosts differ.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from types import TracebackType
 
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.store import lease
+from orcac.store.locks import file_system_time
 
 REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
 _FORGET_S = 3600.0  # a silent job's folder is removed after this time; until then, a stopped job can go on and count
@@ -52,6 +54,7 @@ class Account:
 
     def __init__(self, folder: Path, name: str, *, refresh_s: float = REFRESH_S) -> None:
         self._folder = folder / name
+        self._job = self._folder / lease.new_job_name()
         self._refresh_s = refresh_s
         self._cleanup = contextlib.ExitStack()
         self._refreshed_at = -math.inf  # monotonic seconds
@@ -64,7 +67,7 @@ class Account:
         return self._live_jobs
 
     def paused_until(self) -> float:
-        """Return the moment before which no job may ask, in seconds since 1970; it may be in the past."""
+        """Return the moment before which no job may ask, in seconds since 1970 on this host; it may be in the past."""
         self._refresh()
         return self._paused_until
 
@@ -74,7 +77,7 @@ class Account:
         if until > self._paused_until:
             self._paused_until = until
             with contextlib.suppress(OSError):  # this job pauses in any case
-                (self._folder / f"{_PAUSE}{until:.3f}").touch()
+                (self._folder / f"{_PAUSE}{until + self._clock_lead():.3f}").touch()
 
     def _refresh(self) -> None:
         if time.monotonic() - self._refreshed_at < self._refresh_s:
@@ -84,24 +87,29 @@ class Account:
             entries = [path.name for path in self._folder.iterdir()]
             jobs = [self._folder / name for name in entries if not _is_pause(name)]
             self._live_jobs = max(1, sum(self._is_alive(job) for job in jobs))
-            for name in filter(_is_pause, entries):
-                until = float(name.removeprefix(_PAUSE))
+            pauses = [*filter(_is_pause, entries)]
+            lead = self._clock_lead() if pauses else 0.0
+            for name in pauses:
+                until = float(name.removeprefix(_PAUSE)) - lead
                 self._paused_until = max(self._paused_until, until)
                 if until < time.time():
                     (self._folder / name).unlink(missing_ok=True)
+
+    def _clock_lead(self) -> float:
+        """Return the seconds by which the clock of the file system is ahead of this host's."""
+        return file_system_time(self._job / "lease.lock") - time.time()
 
     def _is_alive(self, job: Path) -> bool:
         if lease.is_leased(job):
             return True
         with contextlib.suppress(OSError):
-            if time.time() - (job / "lease.json").stat().st_mtime > _FORGET_S:
+            if file_system_time(job / "lease.lock") - (job / "lease.json").stat().st_mtime > _FORGET_S:
                 shutil.rmtree(job, ignore_errors=True)
         return False
 
     async def __aenter__(self) -> Account:
-        job = self._folder / lease.new_job_name()
-        self._cleanup.callback(shutil.rmtree, job, ignore_errors=True)
-        self._cleanup.enter_context(lease.acquire(job))
+        self._cleanup.callback(shutil.rmtree, self._job, ignore_errors=True)
+        self._cleanup.enter_context(lease.acquire(self._job))
         return self
 
     async def __aexit__(
