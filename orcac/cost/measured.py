@@ -11,16 +11,16 @@ import functools
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from orcac.chat.settings import SystemRole
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost.record import MadeNode, read_made
+from orcac.errors import StoreError
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
-from orcac.plan.asked import find_asked
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
 from orcac.rate.recipe import RateRecipe
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
+_FEW = 2_000  # answers of a teacher, at most, whose single lengths are read
 
 S = TypeVar("S", bound=Summary)
 K = TypeVar("K", bound=Hashable)
@@ -48,18 +49,22 @@ def find_adapter_kind(adapter: Mapping[str, object] | None) -> str | None:
 class Mean(NamedTuple):
     value: float
     n: int  # number of measured things
+    lengths: np.ndarray | None = None  # float64 (prompts,): the mean of the answers to each, of a mean of few answers
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of the ledger to the questions of one collect node, or to those of a rate node to its judge."""
+    """The answers of the ledger to the questions of one collect node."""
 
     asked: int  # distinct questions
     answered: int  # questions that have an answer, or a failure that is final
+    remaining: float  # prompts that lack an answer, or several
     looked_up: int  # questions looked up; if fewer than all, the two counts above are scaled up from a random part
     replies: int  # answers among those looked up whose output tokens were counted
     input_tokens: int  # of these replies; 0 if the server counts none
     output_tokens: int
+    characters: int  # of the prompts of these replies
+    lengths: np.ndarray = field(compare=False)  # float64 (prompts,): mean output tokens of the replies to each prompt
 
 
 class Measured:
@@ -107,7 +112,30 @@ class Measured:
             if answered and tokens:
                 n, total = sums.get(key := teacher_key(record.recipe), (0, 0))
                 sums[key] = n + answered, total + tokens
-        return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
+        return {key: Mean(total / n, n, self._read_lengths(key, n)) for key, (n, total) in sums.items()}
+
+    def _read_lengths(self, teacher: str, count: int) -> np.ndarray | None:
+        """Return the mean output tokens of the answers of a teacher to each prompt, float64 (prompts,).
+
+        None of more than _FEW answers, if a file is gone or damaged, and if no ledger is looked into either.
+        """
+        if count > _FEW or not self._looked_up:
+            return None
+        import numpy as np
+
+        from orcac.rows import read_columns
+
+        parts = []
+        for ref, record in self.records(CollectSummary).items():
+            if teacher_key(record.recipe) == teacher and record.summary.answered and record.summary.output_tokens:
+                samples = cast("int", record.recipe.get("samples", 1))
+                try:
+                    path = self._store.find_folder(ref) / "responses.parquet"
+                    tokens = np.array([one for (one,) in read_columns(path, ("output_tokens",))])
+                    parts.append(_mean_positive(tokens.reshape(-1, samples)))
+                except (OSError, ValueError, KeyError, StoreError):
+                    return None
+        return np.concatenate(parts) if parts else None
 
     def characters(self, model: str) -> Mean | None:
         """Return the mean characters of a prompt for one token that the model counts, its messages' frame included."""
@@ -257,20 +285,17 @@ class Measured:
     # --- answers that are paid for -----------------------------------------------------------------------------
 
     def answered(self, plan: Plan, refs: Iterable[str]) -> dict[str, Answered]:
-        """Return, for each node of `refs` that asks and has its prompts, its answers in the ledger and the upstream's.
-
-        The prompts of a judge's ratings are the rated answers.
+        """Return, for each collect node of `refs` whose prompts are made, its answers in the ledger and the upstream's.
 
         The index of a ledger is read once, and only if there is such a node. At most `looked_up` questions of one
         node are looked up, so that this takes about a second. Raises StoreError if the ledger is damaged.
         """
-        nodes = {
-            node.ref: model.recipe
-            for node in map(plan.nodes.__getitem__, refs)
-            if (model := find_asked(node))
-            and model.recipe.origin in ("api", "solver", "local")
-            and all(map(self._store.is_done, node.inputs["responses" if node.kind == "rate" else "prompts"]))
-        }
+        nodes = [
+            plan.nodes[ref]
+            for ref in refs
+            if getattr(plan.nodes[ref].recipe, "origin", "") in ("api", "solver", "local")
+            and all(self._store.is_done(prompts) for prompts in plan.nodes[ref].inputs["prompts"])
+        ]
         folder, upstream = self._store.answers, self._store.upstream_answers
         if not nodes or not (upstream or folder.is_dir()):
             return {}
@@ -279,30 +304,72 @@ class Measured:
         from orcac.chat.ledger.ledger import Ledger
         from orcac.chat.ledger.upstream import open_upstream
 
-        keys = self._keys(plan.nodes[ref] for ref in nodes)
-        every = np.unique(np.concatenate([wanted for wanted, _ in keys.values()]))
+        keys = self._keys(nodes)
+        every = np.unique(np.concatenate([wanted for wanted, *_ in keys.values()]))
         ledgers = [Ledger(folder, every), *([open_upstream(folder, upstream, every)] if upstream else [])]
         result = {}
-        for ref, recipe in nodes.items():
-            wanted, weight = keys[ref]
-            left, parts = wanted, []
+        for node in nodes:
+            recipe = node.recipe
+            assert isinstance(recipe, CollectRecipe)
+            wanted, prompts, texts, weight = keys[node.ref]
+            left, parts, asked_of = wanted, [], []
             for ledger in ledgers:
                 found = ledger.find(left, recipe.sampling.max_tokens)
                 parts.append(ledger.entries[found[found >= 0]])
-                left = left[found < 0]
+                asked_of.append(prompts[found >= 0])
+                left, prompts = left[found < 0], prompts[found < 0]
             facts = np.concatenate(parts)
-            replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
-            read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
+            is_reply = (facts["failure"] == 0) & (facts["output_tokens"] > 0)
+            replies, answered = facts[is_reply], np.concatenate(asked_of)[is_reply]
             asked, unsettled = round(len(wanted) * weight), round(len(left) * weight)
-            result[ref] = Answered(asked, asked - unsettled, len(wanted), len(replies), read, written)
+            result[node.ref] = Answered(
+                asked,
+                asked - unsettled,
+                unsettled / recipe.samples,
+                len(wanted),
+                len(replies),
+                int(replies["input_tokens"].sum()),
+                int(replies["output_tokens"].sum()),
+                characters=int(texts[answered].sum()),
+                lengths=_mean_by(answered, replies["output_tokens"]),
+            )
         for ledger in ledgers:
             ledger.close()
         return result
 
-    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
-        """Return for each node the ledger keys of its questions, and the number of questions per key.
+    def count_reviews_left(self, node: Node) -> int | None:
+        """Return the reviews of a judge's ratings that neither ledger has; None if the answers to rate are not made.
 
-        The keys are those that the node uses, sorted and distinct (S16); of a large node they are a random part.
+        Raises StoreError if the ledger is damaged.
+        """
+        recipe, (responses,) = node.recipe, node.inputs["responses"]
+        assert isinstance(recipe, RateRecipe) and recipe.judge
+        folder, upstream = self._store.answers, self._store.upstream_answers
+        if not self._looked_up or not self._store.is_done(responses) or not (upstream or folder.is_dir()):
+            return None
+        import pyarrow.parquet as pq
+
+        from orcac.chat.ledger.ledger import Ledger
+        from orcac.chat.ledger.upstream import open_upstream
+        from orcac.rate.shown import list_requests
+
+        path = self._store.find_folder(responses) / "responses.parquet"
+        share = min(1.0, self._looked_up / max(pq.read_metadata(path).num_rows, 1))
+        left = list_requests(recipe.judge, path, share).keys.keys
+        for ledger in [Ledger(folder, left), *([open_upstream(folder, upstream, left)] if upstream else [])]:
+            left = left[ledger.find(left, recipe.judge.asked.sampling.max_tokens) < 0]
+            ledger.close()
+        return round(len(left) / share)
+
+    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+        """Return for each collect node the keys of its questions, their prompts, the prompts' sizes, and a weight.
+
+        - The ledger keys, as `collect` uses them, sorted and distinct: S16 (keys,). Of a large node they are a random
+          part.
+        - The number of each key's prompt: int64 (keys,).
+        - The characters of each prompt: int64 (prompts,).
+        - The number of questions per key.
+
         The prompts of a sample node are read once for all collect nodes.
         """
         import numpy as np
@@ -312,14 +379,12 @@ class Measured:
         from orcac.rows import read_columns
 
         found: dict[str, list[bytes]] = {}
-        reviews: dict[str, tuple[np.ndarray, float]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes]]]] = {}  # sample node -> share, ...
+        texts: dict[str, list[int]] = defaultdict(list)
+        # sample node -> share, ...
+        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes], list[int]]]] = {}
         for node in nodes:
             recipe = node.recipe
-            if isinstance(recipe, RateRecipe):
-                reviews[node.ref] = self._review_keys(recipe, node.inputs["responses"][0])
-                continue
             assert isinstance(recipe, CollectRecipe)
             paths = [self._store.find_folder(prompts) / "prompts.parquet" for prompts in node.inputs["prompts"]]
             rows = sum(pq.read_metadata(path).num_rows for path in paths)
@@ -327,7 +392,7 @@ class Measured:
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
                 prefixes = recipe.template.key_prefixes(recipe.samples)
-                taker = share, recipe.system_role, prefixes, found[node.ref]
+                taker = share, recipe.system_role, prefixes, found[node.ref], texts[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)
@@ -337,22 +402,32 @@ class Measured:
             ):
                 if (drawn := chance.random()) < most:
                     parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
-                    for share, role, prefixes, keys in all_:
+                    for share, role, prefixes, keys, sizes_of in all_:
                         if drawn < share:
+                            sizes_of.append(len(query) + len(system))
                             keys += [key_digest(prefix, parts[role]) for prefix in prefixes]
-        weights = {ref: sizes[ref] / max(len(keys), 1) for ref, keys in found.items()}
-        return reviews | {ref: (np.unique(np.array(keys, "S16")), weights[ref]) for ref, keys in found.items()}
+        result = {}
+        for node in nodes:
+            assert isinstance(node.recipe, CollectRecipe)
+            keys = found[node.ref]
+            distinct, first = np.unique(np.array(keys, "S16"), return_index=True)  # keys of a prompt follow one another
+            prompts_of, weight = first // node.recipe.samples, sizes[node.ref] / max(len(keys), 1)
+            result[node.ref] = distinct, prompts_of, np.array(texts[node.ref], np.int64), weight
+        return result
 
-    def _review_keys(self, recipe: RateRecipe, responses: str) -> tuple[np.ndarray, float]:
-        """Return what `_keys` does, for a judge's ratings of the answers of the collect node `responses`."""
-        import pyarrow.parquet as pq
 
-        from orcac.rate.shown import list_requests
+def _mean_by(prompts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return the mean tokens of each prompt, float64 (prompts,). prompts: int64 (answers,), the prompt of each."""
+    import numpy as np
 
-        assert recipe.judge is not None
-        path = self._store.find_folder(responses) / "responses.parquet"
-        share = min(1.0, self._looked_up / max(pq.read_metadata(path).num_rows, 1))
-        return list_requests(recipe.judge, path, share).keys.keys, 1 / share
+    _, place = np.unique(prompts, return_inverse=True)
+    return np.bincount(place, tokens) / np.bincount(place)
+
+
+def _mean_positive(tokens: np.ndarray) -> np.ndarray:
+    """Return the mean of the positive numbers of each row that has one, float64; (prompts, samples) -> (prompts,)."""
+    counted = (tokens > 0).sum(axis=1)
+    return tokens.sum(axis=1)[counted > 0] / counted[counted > 0]
 
 
 def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:

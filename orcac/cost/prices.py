@@ -130,10 +130,10 @@ def _price_collect(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         unanswered = questions.unanswered / max(1e-9, questions.asked)
     count = requests.prompts * unanswered
     octets = (requests.input + requests.output) * priors.TEXT_BYTES
-    cost = _asking_cost(settings, count, requests.input, requests.output, recipe.sampling.max_tokens)
+    cost = _asking_cost(settings, count, requests.input, requests.coming, recipe.sampling.max_tokens)
     if is_free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
-    ledger = (requests.input + requests.output) * 4.5 + Range(float(priors.RECORD_BYTES))
+    ledger = (requests.input + requests.coming) * 4.5 + Range(float(priors.RECORD_BYTES))
     return replace(
         cost,
         seconds=cost.seconds + Range(priors.START),
@@ -178,11 +178,10 @@ def _price_rate(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         return cost
     share, why, _ = flow.answer_share(responses)
     answer = requests.output * share
-    if found := flow.answered.get(node.ref):
-        questions, count = list_questions(flow, node.ref, {}), Range(float(found.asked - found.answered))
-    else:
-        questions = list_questions(flow, node.ref, answered)
-        count = requests.answers * (questions.unanswered / max(1e-9, questions.asked))
+    left = flow.measured.count_reviews_left(node)
+    questions = list_questions(flow, node.ref, answered if left is None else {})
+    unanswered = requests.answers * (questions.unanswered / max(1e-9, questions.asked))
+    count = unanswered if left is None else Range(float(left))
     cost = _add_reviews(flow, cost, asked, count, requests.input + answer, (*requests.basis, *why))
     return replace(cost, questions=questions, disk=cost.disk + requests.answers * answer * priors.TEXT_BYTES)
 
