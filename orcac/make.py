@@ -29,6 +29,7 @@ from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan
 from orcac.progress import print_line
 from orcac.recipe import Execution, Recipe
+from orcac.store.checksum import add_checksum
 from orcac.store.durable import write_if_changed
 from orcac.store.links import refuse_links, remove_links
 from orcac.store.store import Store, disk_errors
@@ -93,7 +94,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         with hold_gpus(node.execution.gpus):
             summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary.as_json()}
-        write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
+        write_if_changed(store.folder(name) / "done.json", add_checksum(json.dumps(done).encode()).decode())
         shutil.rmtree(job.work, ignore_errors=True)
 
 
