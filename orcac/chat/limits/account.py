@@ -10,6 +10,9 @@ rates:
 No file is ever changed by two jobs, so no lock is needed. A killed job stops counting at once on its own host and
 after a minute on other hosts; a new job is noticed within a second. Until then, and while the clocks of hosts differ,
 the account is asked slightly too fast or too slowly. The server then pushes back, and the limiter adapts to it.
+
+A clock may jump. So a job reads a pause against its clock once, and counts the rest with one that never jumps; an UNTIL
+that is more than an hour away is that of a wrong clock, and ignored.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from orcac.store import lease
 REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
 _FORGET_S = 3600.0  # a silent job's folder is removed after this time; until then, a stopped job can go on and count
 _PAUSE = "pause-"
+_LONGEST_PAUSE_S = 3600.0  # jobs share shorter ones alone (`health.Timing.push_back_patience`)
 
 
 def account_name(settings: EndpointSettings, model: str) -> str:
@@ -56,7 +60,8 @@ class Account:
         self._cleanup = contextlib.ExitStack()
         self._refreshed_at = -math.inf  # monotonic seconds
         self._live_jobs = 1
-        self._paused_until = 0.0
+        self._resumes_at = -math.inf  # monotonic seconds
+        self._seen: set[str] = set()  # names of pauses
 
     def live_jobs(self) -> int:
         """Return the number of live jobs that ask the account now, including this one."""
@@ -66,15 +71,17 @@ class Account:
     def paused_until(self) -> float:
         """Return the moment before which no job may ask, in seconds since 1970; it may be in the past."""
         self._refresh()
-        return self._paused_until
+        return time.time() + self._resumes_at - time.monotonic()
 
     def pause(self, seconds: float) -> None:
         """Pause the account for all jobs from now on; a longer pause that is in force stays."""
-        until = time.time() + seconds
-        if until > self._paused_until:
-            self._paused_until = until
+        resumes_at = time.monotonic() + seconds
+        if resumes_at > self._resumes_at:
+            self._resumes_at = resumes_at
+            name = f"{_PAUSE}{time.time() + seconds:.3f}"
+            self._seen.add(name)
             with contextlib.suppress(OSError):  # this job pauses in any case
-                (self._folder / f"{_PAUSE}{until:.3f}").touch()
+                (self._folder / name).touch()
 
     def _refresh(self) -> None:
         if time.monotonic() - self._refreshed_at < self._refresh_s:
@@ -85,9 +92,11 @@ class Account:
             jobs = [self._folder / name for name in entries if not _is_pause(name)]
             self._live_jobs = max(1, sum(self._is_alive(job) for job in jobs))
             for name in filter(_is_pause, entries):
-                until = float(name.removeprefix(_PAUSE))
-                self._paused_until = max(self._paused_until, until)
-                if until < time.time():
+                left = float(name.removeprefix(_PAUSE)) - time.time()
+                if left <= _LONGEST_PAUSE_S and name not in self._seen:
+                    self._seen.add(name)
+                    self._resumes_at = max(self._resumes_at, time.monotonic() + left)
+                if not 0 < left <= _LONGEST_PAUSE_S:
                     (self._folder / name).unlink(missing_ok=True)
 
     def _is_alive(self, job: Path) -> bool:
