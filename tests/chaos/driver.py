@@ -16,15 +16,15 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import flips
 from .processes import ASKERS, find_processes
-from .study import CONCURRENCY, Study, Teachers
+from .slurm import Daemons
+from .study import CONCURRENCY, END_S, Study, Teachers
 
 Artifacts = dict[str, dict[str, str]]  # KIND/ID -> file -> digest
-_END_S = 900.0  # the longest time in which processes end, or a study is made once nothing disturbs it
 _FLIPS = 6  # files damaged at a time
 _RECORDS = ("artifact.json", "complete.json")
 
@@ -67,7 +67,7 @@ class Disk:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
     @contextlib.contextmanager
-    def filled(self):
+    def filled(self) -> Iterator[None]:
         """Leave no byte free meanwhile."""
         path = self.folder / "filler"
         with path.open("wb", buffering=0) as file:
@@ -82,7 +82,7 @@ class Disk:
 
 
 class Round:
-    """A study under failures. `daemons` restarts or kills the daemons of a cluster, if the study runs on one."""
+    """A study under failures. `daemons` are those of the cluster that it runs on, if it does."""
 
     def __init__(
         self,
@@ -93,10 +93,11 @@ class Round:
         seed: int,
         disk: Disk,
         gap_s: float,
-        kill_daemon: Callable[[random.Random], str] | None = None,
+        daemons: Daemons | None = None,
     ) -> None:
         self._study, self._teachers, self._record, self._disk = study, teachers, record, disk
-        self._draw, self._gap_s, self._kill_daemon = random.Random(seed), gap_s, kill_daemon
+        self._draw, self._gap_s, self._daemons = random.Random(seed), gap_s, daemons
+        self._asking: set[int] = set()  # ids of the processes that asked when something was killed, or a disk was full
 
     def run(self, *, events: int, expected: Artifacts) -> None:
         """Run the study with so many failures, then undisturbed; fill the record. Raises AssertionError if it fails."""
@@ -108,12 +109,12 @@ class Round:
                 self._trouble()
                 left, disturbed = left - 1, True
             if not left:
-                assert not self._wait(child, _END_S), "the run does not end"
+                assert not self._wait(child, END_S), "the run does not end"
             code = child.wait()
             assert code == 0 or disturbed, f"an undisturbed run failed ({code}):\n{self._tail()}"
             if code == 0 and not left:
                 break
-            left -= bool(left)
+            left -= bool(left)  # so that the end comes nearer, also if every run fails at once
             self._kill_all()
             self._flip()
         self._compare(expected)
@@ -134,7 +135,7 @@ class Round:
         troubles: dict[Callable[[], None], int] = {self._kill: 6, self._jump: 2, self._take_down: 1, self._stop: 1}
         if self._disk.is_mounted:
             troubles[self._fill] = 2
-        if self._kill_daemon:
+        if self._daemons:
             troubles[self._kill_slurm] = 2
         self._draw.choices([*troubles], [*troubles.values()])[0]()
 
@@ -184,25 +185,22 @@ class Round:
         self._record.troubles["disk full"] += 1
 
     def _kill_slurm(self) -> None:
-        assert self._kill_daemon
-        self._record.kills[self._kill_daemon(self._draw)] += 1
+        assert self._daemons
+        self._record.kills[self._daemons.kill(self._draw)] += 1
 
     def _count_in_flight(self) -> None:
-        """Add what the answers in flight now may cost once more."""
+        """Add the most answers that are in flight now, once for each process that asks."""
         found = find_processes(self._study.token, self._study.store)
-        self._record.in_flight += CONCURRENCY * sum(process.kind in ASKERS for process in found)
+        asking = {process.pid for process in found if process.kind in ASKERS} - self._asking
+        self._asking |= asking
+        self._record.in_flight += CONCURRENCY * len(asking)
 
     def _kill_all(self) -> None:
         """Kill every process of the study, and wait for their ends."""
         self._count_in_flight()
-        until = time.monotonic() + _END_S
-        while found := find_processes(self._study.token, self._study.store):
-            assert time.monotonic() < until, found
-            for process in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-                    self._record.kills[process.kind] += 1
-            time.sleep(0.1)
+        if self._daemons:
+            self._daemons.cancel_all()
+        self._record.kills += self._study.kill_all()
 
     # --- flipped bits ------------------------------------------------------------------------------------------------
 

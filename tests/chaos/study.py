@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..faults import Fault, FaultServer
-from .processes import VARIABLE
+from faults import Fault, FaultServer
+
+from .processes import VARIABLE, find_processes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -23,6 +27,7 @@ QUESTIONS = ROOT / "specs" / "questions" / "counting.jsonl"
 FAULTS: tuple[Fault, ...] = ("429 with Retry-After", "500", "503", "dropped", "dropped midway", "malformed", "slow")
 LOSES = frozenset({"dropped", "dropped midway", "malformed"})  # answers that are billed and never arrive
 PAID = LOSES | {"", "slow"}
+END_S = 900.0  # the longest time in which processes end, or a study is made once nothing disturbs it
 CONCURRENCY = 4  # of study.yaml: the most answers that a killed job has in flight
 
 
@@ -99,6 +104,18 @@ class Study:
                 line, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
+
+    def kill_all(self) -> Counter[str]:
+        """Kill every process of the study, wait for their ends and return the kinds that were killed."""
+        killed, until = Counter[str](), time.monotonic() + END_S
+        while found := find_processes(self.token, self.store):
+            assert time.monotonic() < until, found
+            for process in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed[process.kind] += 1
+            time.sleep(0.2)
+        return killed
 
     def verify(self, *arguments: str) -> dict:
         """Return the findings of `orcac verify`."""

@@ -12,7 +12,7 @@ _real_time, _path = time.time, os.environ.get("CHAOS_CLOCK", "")
 
 def _jumping_time() -> float:
     try:
-        with open(_path) as file:
+        with open(_path) as file:  # noqa: PTH123  every process pays for an import of pathlib
             return _real_time() + float(file.read())
     except (OSError, ValueError):  # the driver is replacing the file
         return _real_time()
