@@ -9,7 +9,6 @@ and programs do not know these locks.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orcac.errors import InputError
+from orcac.store.locks import try_hold
 
 __all__ = ["count_cores", "find_gpus", "hold_gpus"]
 
@@ -71,10 +71,7 @@ def _lock(locks: contextlib.ExitStack, count: int, gpus: Sequence[str], folder: 
     with contextlib.ExitStack() as tried:
         held: list[str] = []
         for gpu in gpus:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = tried.enter_context(os.fdopen(os.open(folder / quote(gpu, safe=""), flags, 0o600), "r+b"))
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if tried.enter_context(try_hold(folder / quote(gpu, safe=""), mode=0o600)):
                 held.append(gpu)
             if len(held) == count:
                 locks.enter_context(tried.pop_all())

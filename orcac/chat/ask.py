@@ -44,6 +44,7 @@ from orcac.chat.settings import EndpointSettings
 from orcac.chat.survey import Survey, survey
 from orcac.chat.tally import Tally
 from orcac.progress import Progress, print_line
+from orcac.store.durable import refresh_listing
 
 _YOUNG_OBJECTS = 20_000  # allocations between two runs of Python's cycle collector
 
@@ -228,6 +229,7 @@ class Asker:
         )
 
     def _open_ledger(self) -> Ledger:
+        refresh_listing(self._execution.answers)  # the job that was waited for may have written on another host
         seal(self._execution.answers)
         return Ledger(self._execution.answers, wanted=self._questions.keys.keys)
 

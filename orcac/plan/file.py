@@ -6,7 +6,6 @@ Snakemake's rules, and commands that only look a node up, need no more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, NotRequired, TypedDict, cast
 
 from orcac.errors import InputError
-from orcac.store.durable import write_if_changed
+from orcac.store.durable import retry_stale, write_if_changed
+from orcac.store.locks import flock
 
 FORMAT = 2
 _UNUSED_S = 30 * 86_400.0
@@ -75,6 +75,7 @@ class PlanCopy(NamedTuple):
 
     path: Path
     lock: BinaryIO  # open as long as this process needs the copy
+    is_locked: bool  # False if the file system has no locks
 
 
 def keep_copy(text: str, folder: Path) -> PlanCopy:
@@ -84,29 +85,31 @@ def keep_copy(text: str, folder: Path) -> PlanCopy:
         write_if_changed(path, text)
         with contextlib.suppress(FileNotFoundError):  # another run has just released it
             lock = path.open("rb")
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            locked = flock(lock.fileno(), shared=True)
+            if locked is not False and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 os.utime(path)
-                return PlanCopy(path, lock)
+                return PlanCopy(path, lock, bool(locked))
+            lock.close()
 
 
 def release_copy(copy: PlanCopy) -> None:
-    """Delete the copy unless another process uses it, and the copies that none has begun to use for 30 days.
+    """Delete the copy unless another process may use it, and the copies that none has begun to use for 30 days.
 
     The jobs of a cluster may start days after the process that submitted them, so call it for a local run alone.
     """
     copy.lock.close()
     for path in copy.path.parent.glob("plan-????????????.json"):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            if path == copy.path or path.stat().st_mtime < time.time() - _UNUSED_S:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails if a process uses it
+            is_old = path.stat().st_mtime < time.time() - _UNUSED_S
+            locked = flock(file.fileno()) if is_old or path == copy.path else False
+            if locked or (locked is None and is_old):  # no process uses it, as far as is known without locks
                 path.unlink()
 
 
 def read_plan_text(path: Path) -> str:
     """Read the plan file. Raises InputError if it is missing or unreadable."""
     try:
-        return path.read_text(encoding="utf-8")
+        return retry_stale(path.read_bytes).decode("utf-8")
     except FileNotFoundError:
         fix = "compile a spec first, or change to the folder of its study"
         raise InputError(f"{path}: there is no plan", fix=fix) from None

@@ -11,11 +11,39 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from orcac.errors import InputError
+
+T = TypeVar("T")
+_STALE_TRIES = 5
+
+
+def retry_stale(read: Callable[[], T]) -> T:
+    """Return the result of `read`, which opens and reads a file, trying it again if another host replaces that file.
+
+    A file system such as NFS reports ESTALE, once for each replacement. Raises OSError.
+    """
+    for _ in range(_STALE_TRIES - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return read()
+
+
+def refresh_listing(folder: Path) -> None:
+    """Make the next listing of a folder show the files that other hosts made in it.
+
+    A host may show a listing that is a minute old (NFS), but not after it has made a file there itself.
+    """
+    with contextlib.suppress(OSError):  # the folder is missing, or may not be written
+        descriptor, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)
 
 
 def write(path: Path, content: str | bytes, *, sync: bool = True) -> None:

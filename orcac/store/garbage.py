@@ -30,7 +30,7 @@ from orcac.store.links import refuse_link
 from orcac.store.store import Store, disk_errors
 
 _TRASH = ".trash"
-_STRAY = ("*.part", "lease.*.old")
+_STRAY = ("*.part", "lease.*.old", "lease.json.*")
 
 Category = Literal["artifact", "unfinished", "work", "stray", "trash"]
 

@@ -341,7 +341,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        content = path.read_bytes()
+        content = durable.retry_stale(path.read_bytes)
         record: dict[str, Any] = json.loads(content.decode("utf-8"))
         if stated := record.pop(_DIGEST, None):
             text, _, end = content.rpartition(_BEFORE_DIGEST)

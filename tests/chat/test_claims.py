@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from patience import PATIENCE_S
 
 from orcac.chat.claims import Claims
 from orcac.chat.ledger.keys import Keys
+from orcac.chat.ledger.ledger import Ledger
 from orcac.collect.run import run
 
 
@@ -88,3 +91,48 @@ def test_answers_recorded_while_a_job_compared_are_not_asked_again(
         monkeypatch.setattr(Claims, "take", take)
         run(this)
         assert taken == [20, 20] and server.billed.total() == 20
+
+
+def lag_listings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Show the first listing of `folder` again and again until this process makes a file there, as a NFS client may."""
+    scan, open_file, shown = os.scandir, os.open, dict[str, set[str]]()
+
+    class Listing(list[os.DirEntry[str]]):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def scandir(path: str | Path | int = ".") -> Listing:
+        entries = list(scan(path))
+        names = {entry.name for entry in entries}
+        names = shown.setdefault("names", names) if str(path) == str(folder) else names
+        return Listing(entry for entry in entries if entry.name in names)
+
+    def open_and_note(path: str | Path, flags: int, *more: int, **options: int) -> int:
+        if flags & os.O_CREAT and Path(path).parent == folder:
+            shown.clear()
+        return open_file(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "open", open_and_note)
+
+
+def test_answers_of_another_host_that_listings_show_late_are_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    write_prompts(tmp_path, 20)
+    with FaultServer() as server:
+        job = collect_job(tmp_path, server.base_url)
+        job.answers.mkdir(parents=True)
+        lag_listings(monkeypatch, job.answers)
+        Ledger(job.answers).close()  # lists the folder while it is empty
+        child = Path(__file__).with_name("child.py")
+        subprocess.run([sys.executable, child, tmp_path, server.base_url], check=True, stderr=subprocess.DEVNULL)
+        assert server.billed.total() == 20
+        with contextlib.closing(Ledger(job.answers)) as ledger:
+            assert not len(ledger.entries), "the listing lags"
+        run(job)
+        assert server.billed.total() == 20

@@ -1,7 +1,7 @@
 """Tests of orcac/chat/limits/account.py and orcac/chat/limits/budget.py with the shards of one dataset.
 
-Shards run as Snakemake runs them (`orcac make --shard`), on one account and one budget, with kills and reruns. All
-figures are counted by the server.
+Shards run as Snakemake runs them (`orcac make --shard`), on one account and one budget, with kills and reruns; also on
+a file system without `flock`, on hosts whose clocks differ. All figures are counted by the server.
 """
 
 from __future__ import annotations
@@ -52,6 +52,17 @@ budget: %(usd)s USD
 """
 
 
+# Python imports it first: a host of its own, a file system without locks, and a clock that differs from its own.
+HOST = """
+import errno, fcntl, os, socket, time
+def refuse(*_):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+fcntl.flock = refuse
+socket.gethostname = lambda: os.environ["HOST_NAME"]
+time.time = lambda now=time.time: now() + float(os.environ["CLOCK_LEAD_S"])
+"""
+
+
 class Study:
     """A spec in a folder, with the `orcac` processes that run it there."""
 
@@ -66,9 +77,9 @@ class Study:
         lines = (json.dumps({"q": f"q{n}"}) for n in range(QUESTIONS))
         (folder / "mine.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
-    def compile(self, server: FaultServer, *, usd: float, per_minute: int = 100_000) -> str:
+    def compile(self, server: FaultServer, *, usd: float, per_minute: int = 100_000, shards: int = SHARDS) -> str:
         """Write the spec and its plan, and make the sample node. Returns the KIND/ID of the collect node."""
-        values = {"url": server.base_url, "in_flight": SHARDS * IN_FLIGHT, "shards": SHARDS}
+        values = {"url": server.base_url, "in_flight": SHARDS * IN_FLIGHT, "shards": shards}
         (self.folder / "spec.yaml").write_text(SPEC % (values | {"usd": usd, "per_minute": per_minute}))
         plan = Plan()
         lower(plan, load(self.folder / "spec.yaml"))
@@ -166,3 +177,36 @@ def test_killed_shards_that_run_again_keep_to_the_budget(study: Study, tmp_path:
         paid = server.billed.copy()
         assert study.start("make", collect).wait(PATIENCE_S) == 0
         assert server.billed == paid
+
+
+def test_eight_shards_share_a_store_without_flock_on_hosts_whose_clocks_differ(study: Study, tmp_path: Path) -> None:
+    shards, usd = 8, 1.5  # for about a quarter of the questions
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host" / "sitecustomize.py").write_text(HOST)
+
+    def start(number: int) -> subprocess.Popen[bytes]:
+        lead_s = (-3600, -70, 0, 70, 3600)[number % 5]
+        study.environment |= {"PYTHONPATH": str(tmp_path / "host"), "CLOCK_LEAD_S": str(lead_s)}
+        study.environment |= {"HOST_NAME": f"n{number}"}
+        return study.start("make", collect, "--shard", f"{number}-of-{shards}")
+
+    with FaultServer(latency_s=0.05) as server:
+        collect = study.compile(server, usd=usd, shards=shards)
+        running = {number: start(number) for number in range(1, shards + 1)}
+        ticks = each_billed(server, every=20)
+        next(ticks)
+        running[3].kill()
+        running[3].wait()
+        running[3] = start(3)
+        ended = [shard.wait(PATIENCE_S) for shard in running.values()]
+        assert set(ended) <= {0, 4} and 4 in ended, (tmp_path / "log").read_text()
+        spent = Budget(tmp_path / "store" / "answers" / "budgets" / "shards", usd).spent()
+        assert round(server.billed.total() * ANSWER_USD, 6) <= spent <= usd
+
+        kept, before = study.read_questions(), server.billed.copy()
+        collect = study.compile(server, usd=30, shards=shards)
+        assert start(3).wait(PATIENCE_S) == 0, (tmp_path / "log").read_text()
+        assert all(server.billed[question] == before[question] for question in kept), "paid again"
+        again = sum(count - 1 for count in server.billed.values())
+        assert again <= SHARDS * IN_FLIGHT, "more than was in flight at the kill"
+    assert "Traceback" not in (tmp_path / "log").read_text()

@@ -113,3 +113,29 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(InputError, match="are needed"), durable.new_folder(tmp_path / "other", needs=2):
         pass
+
+
+def test_a_file_that_another_host_replaces_is_read_again(tmp_path: Path) -> None:
+    errors = [OSError(errno.ESTALE, "stale")] * 3
+
+    def read() -> str:
+        if errors:
+            raise errors.pop()
+        return "new"
+
+    assert durable.retry_stale(read) == "new"
+    errors = [OSError(errno.EIO, "broken"), OSError(errno.ESTALE, "stale")]
+    with pytest.raises(OSError, match="broken"):
+        durable.retry_stale(read)
+    errors = [OSError(errno.ESTALE, "stale")] * 100
+    with pytest.raises(OSError, match="stale"):
+        durable.retry_stale(read)
+
+
+def test_a_listing_is_refreshed_by_a_file_that_is_gone_afterwards(tmp_path: Path) -> None:
+    before = tmp_path.stat().st_mtime_ns
+    os.utime(tmp_path, ns=(before - 10**9, before - 10**9))
+    durable.refresh_listing(tmp_path)
+    assert tmp_path.stat().st_mtime_ns >= before, "the folder has changed, which a network file system notices"
+    assert not list(tmp_path.iterdir())
+    durable.refresh_listing(tmp_path / "missing")

@@ -103,7 +103,7 @@ def read_record(folder: Path) -> Batch:
     """Return the record of the batch in `folder`. Raises StoreError if it is damaged."""
     path = folder / "batch.json"
     try:
-        return Batch(**json.loads(path.read_text(encoding="utf-8")))
+        return Batch(**json.loads(durable.retry_stale(path.read_bytes)))
     except (ValueError, TypeError):
         raise StoreError(
             f"{path}: the record is damaged", fix="repair it, or remove the folder: its requests are then asked again"

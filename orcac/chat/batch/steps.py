@@ -28,6 +28,7 @@ from orcac.chat.limits.budget import Budget
 from orcac.chat.settings import EndpointSettings
 from orcac.errors import EndpointError, InputError
 from orcac.store.lease import try_acquire
+from orcac.store.locks import file_system_time
 from orcac.text import dollars
 
 _AT_ONCE = 500  # answers that are made durable together
@@ -245,7 +246,7 @@ class Steps:
             provider = await self._provider(batch)
             if not batch.file_id:
                 await self._upload(batch, provider)
-            batch.creating_at = time.time()
+            batch.creating_at = self._shared_time(id)
             self._write(batch)
             try:
                 remote = await provider.create(batch)
@@ -278,7 +279,7 @@ class Steps:
         """
         provider, settle_s = await self._provider(batch), self._tuning.settle_s
         while True:
-            waited = time.time() - batch.creating_at
+            waited = self._shared_time(batch.id) - batch.creating_at
             if found := await provider.find(batch):
                 self._record_created(batch, found, "found again")
                 return True
@@ -287,6 +288,10 @@ class Steps:
                 self._write(batch)
                 return False
             await asyncio.sleep(min(settle_s - waited, 5.0))
+
+    def _shared_time(self, id: str) -> float:
+        """Return the time in seconds since 1970 that all hosts share, by the clock of the file system."""
+        return file_system_time(self._folder(id) / "lease.lock")
 
     def _record_created(self, batch: Batch, remote: RemoteBatch, how: str) -> None:
         batch.provider_id, batch.creating_at, batch.status = remote.id, 0.0, remote.status

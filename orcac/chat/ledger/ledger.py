@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
+import errno
 import os
 import secrets
 import socket
@@ -42,7 +42,7 @@ from orcac.chat.ledger.record import FAILURES, Record, cap_of, line_of, record_o
 from orcac.chat.messages import ChatRequest, ChatResponse
 from orcac.errors import StoreError
 from orcac.store.durable import sync_folder
-from orcac.store.lease import HEARTBEAT_SECONDS
+from orcac.store.locks import HEARTBEAT_SECONDS, flock
 
 _CHUNK = 65_536  # responses that are read together
 _fdatasync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
@@ -115,14 +115,18 @@ class Ledger:
         entry = self._index.find_one(bytes.fromhex(request.key), request.sampling.max_tokens)
         if entry is None:
             return None
-        return next(self._files[entry["file"]].responses(np.array([entry["position"]])))
+        with self._sealed_elsewhere():
+            return next(self._files[entry["file"]].responses(np.array([entry["position"]])))
 
     def find(self, keys: Keys, cap: int) -> EntryNumbers:
         """Return int32 (keys,): the number in `entries` of the record that settles each key under `cap`, or -1."""
         return self._index.find(keys, cap)
 
     def responses(self, numbers: EntryNumbers) -> Iterator[tuple[int, ChatResponse]]:
-        """Yield (position in `numbers`, response) of these records, in their order on disk."""
+        """Yield (position in `numbers`, response) of these records, in their order on disk.
+
+        Raises StoreError if a file was sealed on another host meanwhile, and its file system keeps no removed files.
+        """
         entries = self._index.entries
         files = entries["file"][numbers]
         for file in np.unique(files).tolist():
@@ -137,7 +141,19 @@ class Ledger:
             for begin in range(0, len(order), _CHUNK):
                 some = order[begin : begin + _CHUNK] % len(numbers)
                 responses = self._files[file].responses(self._index.entries["position"][numbers[some]])
-                yield from zip(some.tolist(), responses, strict=True)
+                with self._sealed_elsewhere():
+                    yield from zip(some.tolist(), responses, strict=True)
+
+    @contextlib.contextmanager
+    def _sealed_elsewhere(self) -> Iterator[None]:
+        """Raise StoreError for a file that was open here and that another host has removed after it sealed it (NFS)."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            fix = "run again; nothing is lost and nothing is asked twice"
+            raise StoreError(f"{self._folder}: its files were merged on another host meanwhile", fix=fix) from error
 
     def append(self, request: ChatRequest, response: ChatResponse) -> asyncio.Future[None]:
         """Record the response that settles `request`: in the log after `flush`, durable once the future is done.
@@ -239,9 +255,8 @@ class Ledger:
         """Create a log of this process alone, locked and kept alive by a heartbeat."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        log = Log(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644))
-        with contextlib.suppress(OSError):  # a file system without locks: the heartbeat is enough
-            fcntl.flock(log.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log = Log(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666))
+        flock(log.descriptor)  # on a file system without locks, the heartbeat is enough
         sync_folder(self._folder)
         self._files.append(log)
         self._size = 0

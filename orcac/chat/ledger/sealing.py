@@ -9,7 +9,6 @@ another log. So the lock and the heartbeat save work, and no answer depends on t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import secrets
 import time
@@ -21,8 +20,8 @@ from orcac.chat.ledger.files import File, allow_many_files, close_files
 from orcac.chat.ledger.log import Log
 from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, SealedFile, has_digest, name_of
 from orcac.store.durable import move
-from orcac.store.lease import STALE_SECONDS
 from orcac.store.links import refuse_links
+from orcac.store.locks import STALE_SECONDS, file_system_time, flock, try_hold
 
 _ZSTD_RATIO = 4  # bytes of a log per byte of a sealed file, about
 _SMALL_BYTES = 1 << 20  # sealed files of up to this size are always merged into the next
@@ -42,12 +41,15 @@ def seal(folder: Path, *, min_logs: int = 16, min_bytes: int = 4 << 20, everythi
     allow_many_files()
     refuse_links(folder)
     with contextlib.suppress(OSError):
-        if not is_worth_it([*folder.glob("*.sealing"), *(path for path in folder.glob("*.jsonl") if _is_old(path))]):
+        may_be_dead = [path for path in folder.glob("*.jsonl") if _is_old(path, time.time())]
+        if not is_worth_it([*folder.glob("*.sealing"), *may_be_dead]):
             return
-        with (folder / "seal.lock").open("w") as lock, contextlib.ExitStack() as locks:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with try_hold(folder / "seal.lock") as held, contextlib.ExitStack() as locks:
+            if not held:
+                return
             _tidy(folder)
-            dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, locks)]
+            now = file_system_time(folder / "seal.lock")
+            dead = [path for path in folder.glob("*.jsonl") if _is_dead(path, now, locks)]
             logs = [*dead, *folder.glob("*.sealing")]
             old = [path for path in folder.glob("*.parquet") if everything and not has_digest(path)]
             if (logs or old) and is_worth_it(logs):
@@ -83,23 +85,19 @@ def _tidy(folder: Path) -> None:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def _is_old(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > STALE_SECONDS
+def _is_old(path: Path, now: float) -> bool:
+    return now - path.stat().st_mtime > STALE_SECONDS
 
 
-def _is_dead(path: Path, locks: contextlib.ExitStack) -> bool:
-    """Return whether a log has no writer: by the heartbeat on any host, and by the lock on this one.
+def _is_dead(path: Path, now: float, locks: contextlib.ExitStack) -> bool:
+    """Return whether a log has no writer: by the heartbeat on any host, and by the lock, if there are locks.
 
     `locks` then holds the lock.
     """
-    if not _is_old(path):
+    if not _is_old(path, now):
         return False
     file = locks.enter_context(path.open("r+b"))  # writable, which NFS demands for an exclusive lock
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return flock(file.fileno()) is not False
 
 
 def _write(folder: Path, files: list[File]) -> None:

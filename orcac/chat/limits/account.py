@@ -8,11 +8,12 @@ rates:
     NAME/pause-UNTIL       no job asks before UNTIL, in seconds since 1970: a `Retry-After` that one job received
 
 No file is ever changed by two jobs, so no lock is needed. A killed job stops counting at once on its own host and
-after a minute on other hosts; a new job is noticed within a second. Until then, and while the clocks of hosts differ,
-the account is asked slightly too fast or too slowly. The server then pushes back, and the limiter adapts to it.
+after a minute on other hosts; a new job is noticed within a second. Until then the account is asked slightly too fast
+or too slowly. The server then pushes back, and the limiter adapts to it. UNTIL is in the time of the file system, since
+the clocks of hosts differ.
 
-A clock may jump. So a job reads a pause against its clock once, and counts the rest with one that never jumps; an UNTIL
-that is more than an hour away is that of a wrong clock, and ignored.
+Any clock may jump. So a job compares a pause with the clock once, and counts the rest with one that never jumps; an
+UNTIL that is more than an hour away is that of a wrong clock, and ignored.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from types import TracebackType
 
 from orcac.chat.settings import OPENAI_URL, EndpointSettings
 from orcac.store import lease
+from orcac.store.locks import file_system_time
 
 REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
 _FORGET_S = 3600.0  # a silent job's folder is removed after this time; until then, a stopped job can go on and count
@@ -56,6 +58,7 @@ class Account:
 
     def __init__(self, folder: Path, name: str, *, refresh_s: float = REFRESH_S) -> None:
         self._folder = folder / name
+        self._job = self._folder / lease.new_job_name()
         self._refresh_s = refresh_s
         self._cleanup = contextlib.ExitStack()
         self._refreshed_at = -math.inf  # monotonic seconds
@@ -69,7 +72,7 @@ class Account:
         return self._live_jobs
 
     def paused_until(self) -> float:
-        """Return the moment before which no job may ask, in seconds since 1970; it may be in the past."""
+        """Return the moment before which no job may ask, in seconds since 1970 on this host; it may be in the past."""
         self._refresh()
         return time.time() + self._resumes_at - time.monotonic()
 
@@ -78,9 +81,10 @@ class Account:
         resumes_at = time.monotonic() + seconds
         if resumes_at > self._resumes_at:
             self._resumes_at = resumes_at
-            name = f"{_PAUSE}{time.time() + seconds:.3f}"
-            self._seen.add(name)
             with contextlib.suppress(OSError):  # this job pauses in any case
+                now = file_system_time(self._job / "lease.lock")
+                name = f"{_PAUSE}{now + seconds:.3f}"
+                self._seen.add(name)
                 (self._folder / name).touch()
 
     def _refresh(self) -> None:
@@ -91,8 +95,10 @@ class Account:
             entries = [path.name for path in self._folder.iterdir()]
             jobs = [self._folder / name for name in entries if not _is_pause(name)]
             self._live_jobs = max(1, sum(self._is_alive(job) for job in jobs))
-            for name in filter(_is_pause, entries):
-                left = float(name.removeprefix(_PAUSE)) - time.time()
+            pauses = [*filter(_is_pause, entries)]
+            now = file_system_time(self._job / "lease.lock") if pauses else 0.0
+            for name in pauses:
+                left = float(name.removeprefix(_PAUSE)) - now
                 if left <= _LONGEST_PAUSE_S and name not in self._seen:
                     self._seen.add(name)
                     self._resumes_at = max(self._resumes_at, time.monotonic() + left)
@@ -103,14 +109,13 @@ class Account:
         if lease.is_leased(job):
             return True
         with contextlib.suppress(OSError):
-            if time.time() - (job / "lease.json").stat().st_mtime > _FORGET_S:
+            if file_system_time(job / "lease.lock") - (job / "lease.json").stat().st_mtime > _FORGET_S:
                 shutil.rmtree(job, ignore_errors=True)
         return False
 
     async def __aenter__(self) -> Account:
-        job = self._folder / lease.new_job_name()
-        self._cleanup.callback(shutil.rmtree, job, ignore_errors=True)
-        self._cleanup.enter_context(lease.acquire(job))
+        self._cleanup.callback(shutil.rmtree, self._job, ignore_errors=True)
+        self._cleanup.enter_context(lease.acquire(self._job))
         return self
 
     async def __aexit__(

@@ -43,7 +43,8 @@ from typing import NamedTuple
 
 from orcac.errors import StoreError
 from orcac.store import lease
-from orcac.store.durable import sync_folder
+from orcac.store.durable import retry_stale, sync_folder
+from orcac.store.locks import boot_id
 
 _SLICES = 100  # a slice is this part of the remaining budget, or the cost of one request if that is more
 _USED = struct.Struct("<qq")
@@ -225,14 +226,14 @@ class Budget:
 
     def _with_claim(self, state: _State, claimed: int) -> _State:
         """Return `state` with `claimed` as this job's claim."""
-        mine = _Claim(claimed=claimed, spent=self._spent, host=lease.boot_id())
+        mine = _Claim(claimed=claimed, spent=self._spent, host=boot_id())
         return dataclasses.replace(state, jobs=state.jobs | {self._job: mine})
 
     def _open(self) -> None:
         folder = self._jobs / self._job
         with self._store_errors():
             self._cleanup.enter_context(lease.acquire(folder))
-            self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            self._file = os.open(folder / "used", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._write_used()
 
     def _write_used(self) -> None:
@@ -255,7 +256,7 @@ class Budget:
 
     def _is_dead(self, name: str, claim: _Claim) -> bool:
         """Return True if `name` is another job, started on this host since its boot, whose process has surely ended."""
-        here = lease.boot_id()
+        here = boot_id()
         return bool(here) and claim.host == here and name != self._job and not lease.is_leased(self._jobs / name)
 
     def _may_give_back(self, name: str, claim: _Claim) -> bool:
@@ -271,7 +272,7 @@ class Budget:
         state will not be appended, and whatever is made of None here does not last.
         """
         try:
-            return _Used(*_USED.unpack((self._jobs / name / "used").read_bytes()))
+            return _Used(*_USED.unpack(retry_stale((self._jobs / name / "used").read_bytes)))
         except (FileNotFoundError, struct.error):
             return None
 

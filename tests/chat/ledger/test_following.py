@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def test_records_sealed_between_two_reads_are_followed(tmp_path: Path) -> None:
 def test_records_written_again_by_a_writer_taken_for_dead_are_followed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
 
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:

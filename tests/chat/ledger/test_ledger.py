@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ledgers import answer_to, request, write
 from patience import PATIENCE_S
 
 from orcac.chat.ledger.ledger import Ledger
+from orcac.chat.ledger.log import Log
 from orcac.chat.messages import ChatResponse
 from orcac.errors import StoreError
 
@@ -140,3 +145,21 @@ def test_two_processes_write_to_one_folder(tmp_path: Path) -> None:
             answer = ledger.get(request(f"{name} {n}"))
             assert answer and answer.text == name
     assert answer_to(tmp_path, "both") in ("one", "two")
+
+
+def test_files_that_another_host_has_removed_are_reported_with_the_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, ("a", "1"))
+
+    def stale(*_: object) -> Iterator[ChatResponse]:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        yield
+
+    with contextlib.closing(Ledger(tmp_path)) as ledger:
+        monkeypatch.setattr(Log, "responses", stale)
+        with pytest.raises(StoreError, match="merged on another host") as error:
+            ledger.get(request("a"))
+        assert "nothing is asked twice" in error.value.fix
+        with pytest.raises(StoreError, match="merged on another host"):
+            list(ledger.responses(np.array([0], np.int32)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import re
@@ -164,7 +163,7 @@ def test_a_log_with_a_live_writer_is_not_sealed(tmp_path: Path) -> None:
 
 def test_a_writer_that_was_taken_for_dead_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on two hosts without common locks, one of which paused for minutes."""
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
 
     async def go() -> None:
         async with Ledger(tmp_path) as ledger:
@@ -182,7 +181,7 @@ def test_a_writer_that_was_taken_for_dead_loses_nothing(tmp_path: Path, monkeypa
 def test_a_log_that_is_sealed_while_it_is_synced_and_written_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
 
     async def go() -> None:
         loop, later = asyncio.get_running_loop(), list[asyncio.Future[None]]()
