@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .driver import Artifacts, Disk, Record, Round, run_undisturbed
+from .driver import Disk, Record, Round, Undisturbed, run_undisturbed
 from .record import format_record
 from .slurm import Daemons
 from .study import Study, Teachers
@@ -24,12 +24,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--events", type=int, default=12, help="failures in a round")
-    parser.add_argument("--gap", type=float, default=6.0, metavar="SECONDS", help="mean time between two failures")
+    parser.add_argument("--gap", type=float, default=0.1, help="mean time between two failures, in undisturbed runs")
     parser.add_argument("--slurm", type=Path, metavar="UP", help="start a private Slurm for every third round")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep a copy of a failed round's study here")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    record, until, expected = Record(), time.monotonic() + 60 * given.minutes, dict[int, Artifacts]()
+    record, until, expected = Record(), time.monotonic() + 60 * given.minutes, dict[int, Undisturbed]()
     number = 0
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as text:
         folder = Path(text)
@@ -40,7 +40,7 @@ def main() -> int:
             up = given.slurm if number % 3 == 2 else None
             seed = given.seed + number
             run_round(
-                folder / f"round-{number}", record, seed=seed, epochs=epochs, events=given.events, gap_s=given.gap,
+                folder / f"round-{number}", record, seed=seed, epochs=epochs, events=given.events, gap=given.gap,
                 expected=expected[epochs], slurm=up, keep=given.keep,
             )  # fmt: skip
             number += 1
@@ -55,8 +55,8 @@ def run_round(
     seed: int,
     epochs: int,
     events: int,
-    gap_s: float,
-    expected: Artifacts,
+    gap: float,
+    expected: Undisturbed,
     slurm: Path | None = None,
     keep: Path | None = None,
 ) -> None:
@@ -69,8 +69,8 @@ def run_round(
         study = Study(folder / "study", url=teachers.server.base_url, epochs=epochs, slurm=bool(daemons))
         stack.callback(study.kill_all)
         try:
-            Round(study, teachers, record, seed=seed, disk=disk, gap_s=gap_s, daemons=daemons).run(
-                events=events, expected=expected
+            Round(study, teachers, record, seed=seed, disk=disk, expected=expected, gap=gap, daemons=daemons).run(
+                events=events
             )
         except BaseException:
             print(f"the round with seed {seed} and {epochs} epochs failed", file=sys.stderr)

@@ -18,15 +18,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from . import flips
 from .processes import ASKERS, find_processes
 from .slurm import Daemons
-from .study import CONCURRENCY, END_S, Study, Teachers
+from .study import CONCURRENCY, END_S, ROOT, Study, Teachers
 
-Artifacts = dict[str, dict[str, str]]  # KIND/ID -> file -> digest
 _FLIPS = 6  # files damaged at a time
+_STAGES = {path.stem for path in (ROOT / "rules").glob("*.smk")}
 _RECORDS = ("artifact.json", "complete.json")
+
+
+class Undisturbed(NamedTuple):
+    """A run without any failure: its artifacts (KIND/ID -> file -> digest), and the seconds that it took."""
+
+    artifacts: dict[str, dict[str, str]]
+    seconds: float
 
 
 @dataclasses.dataclass
@@ -82,7 +90,10 @@ class Disk:
 
 
 class Round:
-    """A study under failures. `daemons` are those of the cluster that it runs on, if it does."""
+    """A study under failures, with a mean of `gap` between two of them, as a fraction of the undisturbed run.
+
+    `daemons` are those of the cluster that it runs on, if it runs on one.
+    """
 
     def __init__(
         self,
@@ -92,16 +103,18 @@ class Round:
         *,
         seed: int,
         disk: Disk,
-        gap_s: float,
+        expected: Undisturbed,
+        gap: float,
         daemons: Daemons | None = None,
     ) -> None:
         self._study, self._teachers, self._record, self._disk = study, teachers, record, disk
-        self._draw, self._gap_s, self._daemons = random.Random(seed), gap_s, daemons
+        self._expected, self._draw, self._daemons = expected, random.Random(seed), daemons
+        self._gap_s = gap * expected.seconds
         self._asking: set[int] = set()  # ids of the processes that asked when something was killed, or a disk was full
 
-    def run(self, *, events: int, expected: Artifacts) -> None:
+    def run(self, *, events: int) -> None:
         """Run the study with so many failures, then undisturbed; fill the record. Raises AssertionError if it fails."""
-        left, began = events, time.monotonic()
+        left, began, flips_before = events, time.monotonic(), self._record.flips.total()
         while True:
             self._record.runs += 1
             child, disturbed = self._study.start(), False
@@ -112,12 +125,13 @@ class Round:
                 assert not self._wait(child, END_S), "the run does not end"
             code = child.wait()
             assert code == 0 or disturbed, f"an undisturbed run failed ({code}):\n{self._tail()}"
-            if code == 0 and not left:
+            if code == 0 and not left and self._record.flips.total() > flips_before:
                 break
             left -= bool(left)  # so that the end comes nearer, also if every run fails at once
-            self._kill_all()
-            self._flip()
-        self._compare(expected)
+            if code == 0 or self._draw.random() < 0.5:  # else the next run meets the processes that are left
+                self._kill_all()
+                self._flip()
+        self._compare()
         self._record.rounds += 1
         self._record.seconds += time.monotonic() - began
 
@@ -140,12 +154,13 @@ class Round:
         self._draw.choices([*troubles], [*troubles.values()])[0]()
 
     def _kill(self) -> None:
-        """Kill a process of a random kind."""
+        """Kill a process of a random kind, more likely one that makes a node."""
         found = find_processes(self._study.token, self._study.store)
         if not found:
             return
         self._count_in_flight()
-        kind = self._draw.choice(sorted({process.kind for process in found}))
+        kinds = sorted({process.kind for process in found})
+        kind = self._draw.choices(kinds, [3 if kind in _STAGES else 1 for kind in kinds])[0]
         pid = self._draw.choice([process.pid for process in found if process.kind == kind])
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -231,8 +246,8 @@ class Round:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def _compare(self, expected: Artifacts) -> None:
-        made = self._study.artifacts()
+    def _compare(self) -> None:
+        made, expected = self._study.artifacts(), self._expected.artifacts
         assert made.keys() == expected.keys(), made.keys() ^ expected.keys()
         self._record.compared += len(made)
         self._record.different += [
@@ -250,12 +265,12 @@ class Round:
         return self._study.log.read_text(errors="replace")[-4000:]
 
 
-def run_undisturbed(folder: Path, *, epochs: int) -> Artifacts:
-    """Run the study once without any failure, and return its artifacts."""
-    teachers = Teachers(0, share=0.0)
+def run_undisturbed(folder: Path, *, epochs: int) -> Undisturbed:
+    """Run the study once without any failure."""
+    teachers, began = Teachers(0, share=0.0), time.monotonic()
     with teachers.server:
         study = Study(folder, url=teachers.server.base_url, epochs=epochs)
         code = study.start().wait()
         assert code == 0, study.log.read_text(errors="replace")[-4000:]
         assert not teachers.paid_twice
-        return study.artifacts()
+        return Undisturbed(study.artifacts(), time.monotonic() - began)
