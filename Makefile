@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel hatchling
 	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,adapters,near,measure,slurm,math,docs,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,adapters,quantize,near,measure,slurm,math,docs,dev]'
 	touch $(STAMP)
 
 chaos: $(STAMP)  ## half an hour of random failures, and a table of what happened

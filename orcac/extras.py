@@ -16,11 +16,12 @@ from orcac.errors import InputError
 
 __all__ = ["EXTRAS", "Extra", "explain_missing_package", "fix_of", "is_installed"]
 
-Extra = Literal["train", "adapters", "measure", "math", "hub", "near"]
+Extra = Literal["train", "adapters", "quantize", "measure", "math", "hub", "near"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "gguf", "tensorboardX"),
     "adapters": ("peft",),
+    "quantize": ("bitsandbytes",),
     "measure": ("scipy",),
     "math": ("math_verify",),
     "hub": ("huggingface_hub",),

@@ -16,7 +16,7 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar, cast
 
@@ -33,6 +33,13 @@ class Wildcards(Protocol):
 
     @property
     def id(self) -> str: ...
+
+
+class ShardWildcards(Wildcards, Protocol):
+    """Snakemake's wildcards of a shard's job."""
+
+    @property
+    def shard(self) -> str: ...  # I-of-N
 
 
 Resource: TypeAlias = T | Callable[[Wildcards], T]  # one value for all jobs of a rule, or a function of the job
@@ -54,14 +61,16 @@ class Rules:
             raise SystemExit(str(error)) from None
         self._copy = keep_copy(text, study.plan.parent)  # locked until this process ends
         os.environ.update(export_study(self.store, self._copy.path))
-        self._nodes = plan["nodes"]
+        self._nodes, self._order = plan["nodes"], plan["order"]
         experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's targets
         every = dict.fromkeys(ref for item in experiments for ref in item.get("targets", [item["report"]]))
         self._targets = targets.split(",") if targets else list(every)
-        self._students: list[str] | None = None  # made before anything is asked; None until the first `collect` node
+        # set by `orcac run` with `--until`, whose DAG Snakemake cuts down to the nodes of these kinds and their inputs
+        self._until = {kind for kind in os.environ.get("ORCAC_UNTIL", "").split(",") if kind}
+        self._readers: dict[str, set[str]] | None = None  # see `_find_readers`; None until the first `collect` node
 
     @property
     def targets(self) -> list[str]:
@@ -84,13 +93,13 @@ class Rules:
         return f"{self.store.root}/{kind}/{{id}}/shards/{{shard}}/log.txt"
 
     def inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
-        """Return the input function of a kind: the markers of a node's unmade inputs, and of its shards if it has any."""
+        """Return the input function of a kind: the markers of a node's unmade inputs, and of its shards."""
 
         def find_inputs(wildcards: Wildcards) -> list[str]:
             ref = f"{kind}/{wildcards.id}"
             if self.store.is_done(ref):
                 return []
-            markers = self._to_make(ref) + self._checked_before(kind)
+            markers = self._to_make(ref) + self._checked_before(ref)
             execution = self._node(ref)["execution"]
             count = _integer(execution.get("shards", 1))
             if count > 1 and not self._has_earlier(execution):
@@ -100,11 +109,14 @@ class Rules:
 
         return _with_signature(find_inputs)
 
-    def shard_inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
-        """Return the input function of a kind's shards: the markers of the node's unmade inputs."""
+    def shard_inputs(self, kind: str) -> Callable[[ShardWildcards], list[str]]:
+        """Return the input function of a kind's shards: the node's unmade inputs; none for a finished shard."""
 
-        def find_inputs(wildcards: Wildcards) -> list[str]:
-            return self._to_make(f"{kind}/{wildcards.id}") + self._checked_before(kind)
+        def find_inputs(wildcards: ShardWildcards) -> list[str]:
+            ref = f"{kind}/{wildcards.id}"
+            if (self.store.folder(ref) / "shards" / wildcards.shard / "done.json").is_file():
+                return []
+            return self._to_make(ref) + self._checked_before(ref)
 
         return _with_signature(find_inputs)
 
@@ -173,22 +185,46 @@ class Rules:
 
         return _with_signature(find_for_job)
 
-    def _checked_before(self, kind: str) -> list[str]:
-        """Return the markers of the run's pretrained students that stages train, for a `collect` node; [] for others.
+    def _checked_before(self, ref: str) -> list[str]:
+        """Return the markers of the students that are made before a `collect` node; [] for a node of another kind.
 
-        A student is made before answers are asked for, because they may be paid, and it may prove unusable.
+        Answers may be paid for, and a pretrained student may prove unusable. So it is made before the answers that it
+        will be trained on; answers that no stage reads, as those of a baseline, wait for all students of the run. This
+        is an order and no input: it enters no id, and a finished node or shard does not depend on it.
         """
-        if kind != "collect":
+        if not ref.startswith("collect/"):
             return []
-        if self._students is None:
-            needed, stack = set[str](), list(self._targets)
-            while stack:
-                ref = stack.pop()
-                if ref not in needed and not self.store.is_done(ref):
-                    needed.add(ref)
-                    stack += self._needs(ref)
-            self._students = [ref for ref in needed if self._node(ref)["execution"].get("lengths")]
-        return sorted(map(self._marker, self._students))
+        if self._readers is None:
+            self._readers = self._find_readers()
+        students = self._readers.get(ref) or set[str]().union(*self._readers.values())
+        return sorted(self._marker(student) for student in students if not self.store.is_done(student))
+
+    def _find_readers(self) -> dict[str, set[str]]:
+        """Return KIND/ID -> the pretrained students that stages of this run train on results of the node."""
+        needed = self._list_unfinished(self._targets)
+        if self._until:
+            needed = self._list_unfinished([ref for ref in needed if self._node(ref)["kind"] in self._until])
+        readers: dict[str, set[str]] = {}
+        for ref in reversed(self._order):  # users before their inputs
+            if ref not in needed:
+                continue
+            found = readers.get(ref, set())
+            if self._node(ref)["kind"] == "tokenize":
+                students = self._node(ref)["inputs"]["student"]
+                found = found | {student for student in students if self._node(student)["execution"].get("lengths")}
+            for need in self._needs(ref) if found else ():
+                readers.setdefault(need, set()).update(found)
+        return readers
+
+    def _list_unfinished(self, refs: Iterable[str]) -> set[str]:
+        """Return the nodes that are to be made for `refs`: these and their inputs, up to the finished ones."""
+        found, stack = set[str](), list(refs)
+        while stack:
+            ref = stack.pop()
+            if ref not in found and not self.store.is_done(ref):
+                found.add(ref)
+                stack += self._needs(ref)
+        return found
 
     def _to_make(self, ref: str) -> list[str]:
         """Return the markers of a node's inputs that are not made yet.

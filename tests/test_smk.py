@@ -38,8 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def wildcards(ref: str) -> SimpleNamespace:
-    return SimpleNamespace(id=ref.partition("/")[2])
+def wildcards(ref: str, shard: str = "1-of-2") -> SimpleNamespace:
+    return SimpleNamespace(id=ref.partition("/")[2], shard=shard)
 
 
 def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(folder: Path) -> None:
@@ -56,25 +56,61 @@ def test_a_node_waits_for_the_markers_of_its_inputs_and_shards_until_it_is_done(
     assert rules.inputs("collect")(wildcards(ref)) == []
 
 
-def test_nothing_is_asked_before_the_pretrained_student_that_is_trained(
+def test_answers_wait_for_the_pretrained_students_that_are_trained_on_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_plan(folder)
-    plan = json.loads((folder / "plan.json").read_text())
-    student = next(ref for ref, node in plan["nodes"].items() if node["kind"] == "student")
-    collect = next(ref for ref, node in plan["nodes"].items() if node["kind"] == "collect")
-    plan["nodes"][student] |= {"inputs": {}}
-    plan["nodes"][student]["execution"]["lengths"] = [64]
-    (folder / "plan.json").write_text(json.dumps(plan))
-    marker = str(folder / "store" / student / "artifact.json")
-    for inputs in (Rules().inputs, Rules().shard_inputs):
-        assert marker in inputs("collect")(wildcards(collect))
-    monkeypatch.setenv("ORCAC_TARGETS", collect)  # a run that only asks needs no student
-    assert marker not in Rules().inputs("collect")(wildcards(collect))
-    monkeypatch.delenv("ORCAC_TARGETS")
-    Path(marker).parent.mkdir(parents=True)
-    Path(marker).write_text("{}")
-    assert marker not in Rules().inputs("collect")(wildcards(collect))
+    plan = write_pretrained_plan(folder)
+    experiment = plan.experiments["smoke"]
+    addresses = {name: experiment.addresses[name] for name in ("base", "other")}
+    student, other = (addresses[name]["student"] for name in ("base", "other"))
+    pool, few = (addresses["base"][f"collect/{name}"] for name in ("pool", "few"))
+    replies = experiment.addresses["(baselines)"]["replies/expert/held-out"]
+    markers = {ref: str(folder / "store" / ref / "artifact.json") for ref in (student, other, pool, few)}
+
+    def list_waits(ref: str) -> set[str]:
+        found = Rules().inputs("collect")(wildcards(ref))
+        assert set(Rules().shard_inputs("collect")(wildcards(ref))) <= set(found)
+        return {one for one in (student, other) if markers[one] in found}
+
+    assert addresses["other"]["collect/pool"] == pool
+    assert list_waits(pool) == {student, other}
+    assert list_waits(few) == {student}  # the other arm trains on the pool alone
+    assert list_waits(replies) == {student, other}, "no stage reads them"
+    for variable, value in (("TARGETS", few), ("UNTIL", "collect"), ("UNTIL", "filter")):
+        monkeypatch.setenv(f"ORCAC_{variable}", value)
+        assert not list_waits(few), "this run makes no student"
+        monkeypatch.delenv(f"ORCAC_{variable}")
+    monkeypatch.setenv("ORCAC_UNTIL", "tokenize")
+    assert list_waits(few) == {student}
+    monkeypatch.delenv("ORCAC_UNTIL")
+    shard = folder / "store" / pool / "shards" / "1-of-2" / "done.json"
+    shard.parent.mkdir(parents=True)
+    shard.write_text("{}")
+    for number, inputs in ((1, False), (2, True)):  # a student that is remade does not remake a finished shard
+        assert bool(Rules().shard_inputs("collect")(wildcards(pool, shard=f"{number}-of-2"))) == inputs
+    Path(markers[pool]).write_text("{}")
+    assert not list_waits(pool)
+    Path(markers[student]).parent.mkdir(parents=True)
+    Path(markers[student]).write_text("{}")
+    assert not list_waits(few), "its student is made"
+
+
+def write_pretrained_plan(folder: Path) -> Plan:
+    """Write the plan of a spec whose arms train two pretrained students, one of them on one dataset alone."""
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        for file in ("model.safetensors", "tokenizer.json"):
+            (folder / name / file).write_text(name)
+        (folder / name / "config.json").write_text("{}")
+    text, _, rest = SPEC.partition("student:\n")
+    _, _, stages = rest.partition("stages:\n")
+    text += "student: {base: one, max_length: 256}\nstages:\n" + stages
+    text += "baselines: [expert]\nablations: {other: {student: {base: two}, curriculum: [first]}}\n"
+    (folder / "spec.yaml").write_text(text)
+    plan = Plan()
+    lower(plan, load(folder / "spec.yaml"))
+    plan.write(folder / "plan.json")
+    return plan
 
 
 def test_the_marker_of_a_node_that_only_the_upstream_has_is_the_one_there(

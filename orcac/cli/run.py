@@ -32,7 +32,7 @@ from orcac.cli.common import (
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
-from orcac.cli.until import list_wanted, read_until
+from orcac.cli.until import describe_unchecked, list_wanted, read_until
 from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
@@ -113,7 +113,7 @@ def run_specs(
         refuse_missing(wanted)
         for problem in check_credentials(wanted, experiments, store):
             click.echo(str(problem), err=True)
-        for line in describe_new_store(store):
+        for line in [*describe_unchecked(plan, wanted, store), *describe_new_store(store)]:
             click.echo(clean(line), err=True)
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
@@ -152,6 +152,7 @@ def _run_snakemake(
     copy = keep_copy(plan.to_json(), study.plan.parent)
     environment = os.environ | export_study(study.store, copy.path)
     environment["ORCAC_TARGETS"] = ",".join(targets)
+    environment["ORCAC_UNTIL"] = ",".join(read_until(further))
     folder = study.work_folder()
     with contextlib.ExitStack() as opened:
         if is_local:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from orcac.errors import InputError
 from orcac.kinds import KINDS
+from orcac.plan.node import Node
 from orcac.plan.plan import Plan
+from orcac.store.store import Store
+from orcac.student.recipe import StudentExecution
 
-__all__ = ["list_wanted", "read_until"]
+__all__ = ["describe_unchecked", "list_wanted", "read_until"]
 
 _OPTIONS = ("--until", "-U")
 
@@ -46,3 +49,20 @@ def list_wanted(plan: Plan, kinds: Sequence[str]) -> list[str]:
     if not kinds:
         return list(plan.nodes)
     return plan.closure([ref for ref, node in plan.nodes.items() if node.kind in kinds])
+
+
+def describe_unchecked(plan: Plan, wanted: Sequence[Node], store: Store) -> Iterator[str]:
+    """Yield a line for each pretrained student of the plan that is not made before the answers that `wanted` asks for.
+
+    Without `--until`, such a student is made first, so that no answer is paid for that it cannot be trained on.
+    """
+    refs = {node.ref for node in wanted}
+    if not any(node.kind == "collect" for node in wanted):
+        return
+    for ref, node in plan.nodes.items():
+        is_trained = isinstance(node.execution, StudentExecution) and node.execution.lengths
+        if is_trained and ref not in refs and not store.is_done(ref):
+            yield (
+                f"{node.label}: not checked before answers are asked for, since this run makes no student; "
+                "`--until student` checks it"
+            )

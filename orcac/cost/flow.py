@@ -41,8 +41,7 @@ from orcac.sample.recipe import Form, SampleExecution, SampleRecipe, SampleSumma
 from orcac.store.store import Store
 from orcac.student.recipe import StudentRecipe, StudentSummary
 from orcac.summary import Summary
-from orcac.tokenize.recipe import Part, TokenizeRecipe, TokenizeSummary
-from orcac.train.recipe import TrainRecipe
+from orcac.tokenize.recipe import AnswerPrice, Mixture, Part, TokenizeRecipe, TokenizeSummary
 
 _FIRST_QUERIES, _SOME_FILES = 200, 8  # queries of a file, and files of a source, that measure the length of a query
 _ENOUGH = 30  # so many answers to a node's own prompts are a better measure than many answers to other prompts
@@ -65,6 +64,10 @@ class Requests:
     input: Range  # tokens of one request
     output: Range  # tokens of one answer
     basis: tuple[str, ...]
+
+    def usd(self, price: AnswerPrice) -> Range:
+        """Return the USD of all answers."""
+        return self.answers * (self.input * (price.input / 1e6) + self.output * (price.output / 1e6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,31 +425,45 @@ class Flow:
         return Rows(count / per_row, recipe.max_length, per_row, filled, basis)
 
     @_cached
-    def stage_tokens(self, ref: str) -> Range | None:
-        """Return the tokens that a train node is trained on; None if its length is in epochs."""
-        node = self.plan.nodes[ref]
-        recipe = node.recipe
-        assert isinstance(recipe, TrainRecipe)
-        tokens = [Range(float(recipe.tokens))] if recipe.tokens else []
-        for twin, epochs in zip(node.inputs.get("same_as", ()), recipe.same_epochs, strict=True):
-            rows = self.rows(twin)
-            tokens.append(rows.count * (rows.length * rows.fill * epochs))
-        return sum_ranges(tokens) if tokens else None
-
-    @_cached
     def parts(self, ref: str) -> tuple[PackedPart, ...]:
         """Return the examples of each dataset in the rows of a tokenize node, in the order of its inputs."""
+        recipe, all_of = self.plan.nodes[ref].recipe, self.fitting(ref)
+        assert isinstance(recipe, TokenizeRecipe)
+        if recipe.mixture is None:
+            return all_of
+        counts = mix(recipe.mixture, all_of, self._same_size(recipe.mixture, ref))
+        return tuple(replace(part, count=count) for part, count in zip(all_of, counts, strict=True))
+
+    def _same_size(self, mixture: Mixture, ref: str) -> Range | None:
+        """Return the examples of a mixture that is as large as other rows, by the rules of `orcac.tokenize.equal`."""
+        inputs = self.plan.nodes[ref].inputs
+        twins = inputs.get("same_as", ())
+        if mixture.same is None:
+            return None
+        if mixture.same == "examples":
+            return sum_ranges(self.rows(twin).count * self.rows(twin).per_row for twin in twins)
+        used = [
+            part.count / every.count
+            for twin in twins
+            for part, every in zip(self.parts(twin), self.fitting(twin), strict=True)
+        ]
+        priced = zip(inputs["same_answers"], mixture.same_prices, used, strict=True)
+        spent = sum_ranges(self.requests(answers).usd(price) * share for answers, price, share in priced)
+        own = zip(inputs["answers"], mixture.prices, mixture.parts, self.fitting(ref), strict=True)
+        each = sum_ranges(
+            self.requests(answers).usd(price) * part.share / every.count for answers, price, part, every in own
+        )
+        return spent / each
+
+    @_cached
+    def fitting(self, ref: str) -> tuple[PackedPart, ...]:
+        """Return all examples of each dataset of a tokenize node that fit in a row and are not kept apart."""
         node = self.plan.nodes[ref]
         recipe, (student,) = node.recipe, node.inputs["student"]
         assert isinstance(recipe, TokenizeRecipe)
-        all_of = [
+        return tuple(
             self._fitting(recipe, part, filtered, student)
             for part, filtered in zip(recipe.parts, node.inputs["examples"], strict=True)
-        ]
-        if recipe.mixture is None:
-            return tuple(all_of)
-        return tuple(
-            replace(part, count=count) for part, count in zip(all_of, mix(recipe.mixture, all_of), strict=True)
         )
 
     def _fitting(self, recipe: TokenizeRecipe, part: Part, filtered: str, student: str) -> PackedPart:

@@ -38,6 +38,11 @@ S = TypeVar("S", bound=Summary)
 K = TypeVar("K", bound=Hashable)
 
 
+def find_adapter_kind(adapter: Mapping[str, object] | None) -> str | None:
+    """Return the part of an adapter's recipe that a stage's speed depends on; None without an adapter."""
+    return str(adapter.get("quantize") or adapter["kind"]) if adapter else None
+
+
 class Mean(NamedTuple):
     value: float
     n: int  # number of measured things
@@ -217,13 +222,13 @@ class Measured:
         for ref, record in self.records(TrainSummary).items():
             rows, hardware = self.record(TokenizeSummary, record.first_input("rows")), record.hardware
             if rows and hardware and (parameters := self.parameters(ref)):
-                epochs = record.number("epochs") or record.number("tokens") / rows.summary.tokens
+                epochs = record.summary.tokens / rows.summary.tokens
                 slots = rows.summary.rows * rows.number("max_length") * epochs
                 speed = slots / record.working_seconds / max(1, hardware.nodes * hardware.gpus)
                 key = (
                     parameters,
                     *hardware.speed_key(str(record.recipe["precision"])),
-                    bool(record.recipe.get("adapter")),
+                    find_adapter_kind(cast("Mapping[str, object] | None", record.recipe.get("adapter"))),
                 )
                 speeds[key].append(speed)
         return _medians(speeds)

@@ -24,7 +24,15 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from orcac.cost.shape import count_adapter, count_matrices, count_parameters, list_adapted, student_model
+from orcac.cost.shape import (
+    count_adapter,
+    count_layer_matrices,
+    count_matrices,
+    count_parameters,
+    find_largest_matrix,
+    list_adapted,
+    student_model,
+)
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, merge_problems
@@ -39,6 +47,7 @@ from orcac.train.recipe import Lora, TrainExecution, TrainRecipe
 BUCKET = 500_000_000  # numbers in DeepSpeed's buffer for gradients on their way (reduce_bucket_size, its default)
 BUCKETS = 2  # one is sent while the other fills (overlap_comm)
 GATHERED = 1_000_000_000  # weights that ZeRO 3 may gather at once, and update at once (its defaults)
+NF4 = 0.5 + 4 / 64  # bytes of a weight of 4 bits, and of its share of a block's scale
 LOGITS = 2**23  # numbers that the loss computes at once
 RUNTIME = 2 * GIB  # CUDA's context, its libraries' work space, communication, fragmentation
 RUNTIME_CPU = 0.7 * GIB  # of a process that has imported torch and transformers
@@ -79,6 +88,8 @@ def estimate_memory(
     weights += width * (frozen / processes if zero == 3 else frozen)
     if bf16 and not zero and adapter:
         weights -= 2 * count_matrices(shape)
+    if adapter and adapter.quantize:
+        weights -= ((2 if bf16 else 4) - NF4) * count_layer_matrices(shape)
     gradients = 4 * (own if zero >= 2 else count)
     optimizer = (8 if zero == 3 and not bf16 else 12) * own if zero else 8 * count
     # the step flattens the gradients (ZeRO 3 group by group) after the activations are freed
@@ -114,6 +125,8 @@ def activations(
     working = 2 * layer if execution.recompute else layer  # one layer's gradients, and its recomputed activations
     gradient = 0.0 if adapter else 4.0 * shape.vocabulary * shape.hidden  # of the head
     head = 2 * gradient + 3 * 4.0 * LOGITS  # a chunk of logits
+    if adapter and adapter.quantize:  # a matrix in float32, and in the precision of its product
+        working += (6 if precision == "bf16" else 4) * find_largest_matrix(shape)
     return shape.layers * kept + working + 12.0 * tokens * shape.hidden + head
 
 
@@ -182,13 +195,14 @@ def nearest_setting(stage: SizedStage) -> TrainExecution | None:
     """Return the setting that fits the named GPU with the least change; with more GPUs only if nothing else fits."""
     room = gpu_memory(stage.execution)
     assert room is not None
-    for execution in itertools.chain(_settings(stage.execution), _larger(stage)):
+    is_quantized = bool(stage.recipe.adapter and stage.recipe.adapter.quantize)
+    for execution in itertools.chain(_settings(stage.execution, is_quantized=is_quantized), _larger(stage)):
         if stage.memory(execution).total <= CAUTION * room:
             return execution
     return None
 
 
-def _settings(now: TrainExecution) -> Iterator[TrainExecution]:
+def _settings(now: TrainExecution, *, is_quantized: bool) -> Iterator[TrainExecution]:
     """Return settings on the same GPUs, the least change first: a change that costs little time has a small weight."""
     alone = now.nodes * now.gpus == 1
     found: list[tuple[float, int, TrainExecution]] = []
@@ -198,7 +212,12 @@ def _settings(now: TrainExecution) -> Iterator[TrainExecution]:
         {now.recompute, True},
         [rows for rows in range(1, now.micro_batch_rows + 1) if now.micro_batch_rows % rows == 0],
     ):
-        if (offload and not zero) or (alone and zero and not offload) or (alone and zero == 3):
+        if (
+            (zero and is_quantized)
+            or (offload and not zero)
+            or (alone and zero and not offload)
+            or (alone and zero == 3)
+        ):
             continue
         weight = (
             {0: 0, 1: 1, 2: 1, 3: 2}[zero]
@@ -214,6 +233,8 @@ def _settings(now: TrainExecution) -> Iterator[TrainExecution]:
 def _larger(stage: SizedStage) -> Iterator[TrainExecution]:
     """Yield settings with more GPUs that divide the batch, and with everything that saves memory except offloading."""
     now, rows = stage.execution, stage.recipe.batch_rows
+    if stage.recipe.adapter and stage.recipe.adapter.quantize:  # each process has all of the weights
+        return
     best = {"zero": 3, "recompute": True, "micro_batch_rows": 1}
     more = [(1, gpus) for gpus in range(now.gpus + 1, MOST_GPUS + 1)] if now.nodes == 1 else []
     most = max(now.gpus, MOST_GPUS) if now.nodes == 1 else now.gpus

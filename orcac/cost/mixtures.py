@@ -20,14 +20,16 @@ class PackedPart:
     basis: tuple[str, ...]
 
 
-def mix(mixture: Mixture, available: Sequence[PackedPart]) -> list[Range]:
+def mix(mixture: Mixture, available: Sequence[PackedPart], size: Range | None = None) -> list[Range]:
     """Return the number of examples that each part gives to a mixture.
 
-    available: all examples of each part
+    available: all examples of each part. size: of a mixture that is as large as the rows of another arm
     """
     in_tokens = mixture.shares == "tokens"
     sizes = [part.count * part.tokens if in_tokens else part.count for part in available]
-    if mixture.take:
+    if size:
+        total = size
+    elif mixture.take:
         total = Range(float(mixture.take))
     else:
         bounds = [size / part.share for size, part in zip(sizes, mixture.parts, strict=True)]

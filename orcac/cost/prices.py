@@ -5,6 +5,7 @@ docs/cost-model.md states the formulas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -12,8 +13,10 @@ from orcac import text
 from orcac.chat.settings import EndpointSettings
 from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures, priors
+from orcac.cost.equal import estimate_steps, estimate_tokens
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
+from orcac.cost.measured import find_adapter_kind
 from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.cost.record import Hardware
 from orcac.cost.student_answer import estimate_answer
@@ -192,8 +195,10 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     assert isinstance(execution, TrainExecution)
     rows, model = flow.rows(node.inputs["rows"][0]), flow.model(node.ref)
     slots = rows.count * float(rows.length * (recipe.epochs or 1))
-    if length := flow.stage_tokens(node.ref):
-        slots = length / rows.fill
+    if tokens := estimate_tokens(flow, node.ref):
+        slots = tokens / rows.fill
+    elif steps := estimate_steps(flow, node.ref):
+        slots = steps * (rows.length * rows.count.mid / math.ceil(rows.count.mid / recipe.batch_rows))
     packed = flow.plan.nodes[node.inputs["rows"][0]].recipe
     if isinstance(packed, TokenizeRecipe) and packed.holdout:  # a forward pass is a third of the arithmetic
         apart = rows.count * (packed.holdout / (1 - packed.holdout))
@@ -208,8 +213,9 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         per_device = gpus.peak_flops(execution.gpu, recipe.precision)
         if not execution.gpu:
             basis.append(f"GPU: hardware.train names none, assumed to be {gpus.DEFAULT_GPU}")
+    adapter = recipe.adapter.model_dump() if recipe.adapter else None
     measured = (
-        flow.measured.trained(round(model.parameters.mid), (*speed_key, recipe.adapter is not None))
+        flow.measured.trained(round(model.parameters.mid), (*speed_key, find_adapter_kind(adapter)))
         if model.parameters.is_exact
         else None
     )
@@ -231,6 +237,9 @@ def _price_train(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     else:
         speed = priors.CPU_TRAINING.range * (1e9 * execution.threads) / (flops * recompute_factor)
         basis.append(priors.CPU_TRAINING.basis)
+    if recipe.adapter and recipe.adapter.quantize and not measured:
+        speed = speed / priors.QUANTIZED.range
+        basis.append(priors.QUANTIZED.basis)
     seconds = slots / speed + stepping + Range(priors.START_MODEL)
     gpu_hours = seconds * (devices / 3600)
     return Cost(

@@ -64,6 +64,10 @@ OFFLOADED = Prior(
     "seconds of an offloaded step per billion parameters", 0.2, 0.5, 1.5,
     "AdamW moves 28 bytes a parameter in a machine's memory, and the bus 6",
 )  # fmt: skip
+QUANTIZED = Prior(
+    "time of a step with matrices of 4 bits, relative to one without", 1.0, 1.15, 1.5,
+    "1.0 to 1.4 on a CPU, rows of 128 to 2,048 tokens; not measured on a GPU",
+)  # fmt: skip
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
 CPU_TRAINING = Prior("GFLOP/s per thread, training", 20, 50, 100, "48 to 61 with `size: tiny`")
 CPU_ANSWERING = Prior("GFLOP/s per thread, answering", 1.5, 5, 20, "token by token; small matrices")

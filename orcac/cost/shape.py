@@ -110,7 +110,17 @@ def list_adapted(shape: Scratch, adapter: Lora) -> list[int]:
 def count_matrices(shape: Scratch) -> int:
     """Return the number of weights in the matrices of the layers and the output layer: all but embeddings and norms."""
     head = 0 if shape.tie_embeddings else shape.vocabulary * shape.hidden
-    return head + shape.layers * sum(one * other for _, one, other in _list_matrices(shape))
+    return head + count_layer_matrices(shape)
+
+
+def count_layer_matrices(shape: Scratch) -> int:
+    """Return the number of weights in the matrices of the layers, which `quantize` stores in 4 bits."""
+    return shape.layers * sum(one * other for _, one, other in _list_matrices(shape))
+
+
+def find_largest_matrix(shape: Scratch) -> int:
+    """Return the number of weights in the largest matrix of a layer."""
+    return max(one * other for _, one, other in _list_matrices(shape))
 
 
 def _read_config(path: Path | None) -> Scratch | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from orcac.cost import priors
+from orcac.cost.equal import estimate_steps, estimate_tokens
 from orcac.cost.figures import format_range
 from orcac.cost.flow import Flow
 from orcac.plan.plan import Plan
@@ -62,8 +63,13 @@ def list_stages(flow: Flow, experiment: Experiment) -> list[StageSteps]:
                 room=math.ceil(_LONGEST * rows.fill * rows.length / rows.per_row.mid),
             )
             mixture = describe_mixture(flow, needed)
-            length = flow.stage_tokens(ref)
-            schedule = lower_schedule(stage, arm.spec, tokens=round(length.mid) if length else None)
+            tokens, total = estimate_tokens(flow, ref), estimate_steps(flow, ref)
+            schedule = lower_schedule(
+                stage,
+                arm.spec,
+                tokens=round(tokens.mid) if tokens else None,
+                steps=round(total.mid) if total else None,
+            )
             found.append(StageSteps(ref, name, schedule, packed, mixture, ref in flow.done))
     return found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from orcac.filter.recipe import Bounds
 from orcac.plan.recipes import lower_transform
@@ -11,7 +12,7 @@ from orcac.spec import schema
 from orcac.spec.filters import find_filters
 from orcac.tokenize.recipe import Mixture, Order, Part, TokenizeRecipe
 
-__all__ = ["StageData", "StagePart", "lower_rows", "read_data"]
+__all__ = ["StageData", "StagePart", "find_size", "lower_rows", "read_data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class StageData:
     holdout: float | None
     order: Order | None
     rated: str = ""  # of an order by pass rate: the dataset whose answers are rated, if it is not that of the examples
+    equal: str = ""  # the arm, and its stages, whose rows have as many examples, or examples of as many dollars
 
     @property
     def name(self) -> str:
@@ -42,6 +44,7 @@ class StageData:
             shares, take, repeat = self.mixture.shares, self.mixture.take, self.mixture.repeat
             parts = (f"{p.dataset}-{p.share:g}{'' if p.learns_reasoning else '-answers'}" for p in self.parts)
             name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
+            name += f"/{self.mixture.same}-of-{self.equal}" if self.equal else ""
         name += f"/holdout-{self.holdout:g}" if self.holdout else ""
         name += f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else ""
         return name + (f"-of-{self.rated}" if self.rated else "")
@@ -49,21 +52,31 @@ class StageData:
     @property
     def label(self) -> str:
         """The name of the data for people: `long`, or `80 % long, 20 % short`."""
-        of_one = "{dataset}{answers}" if not self.mixture else "{share:.4g} % {dataset}{answers}"
-        text = ", ".join(
-            of_one.format(
-                dataset=part.dataset, share=part.share * 100, answers="" if part.learns_reasoning else ", answers alone"
-            )
-            for part in self.parts
-        )
-        return text + (f", by {self.order.by.replace('_', ' ')}" if self.order else "")
+        names = [part.dataset + ("" if part.learns_reasoning else ", answers alone") for part in self.parts]
+        return self._describe(names) + (f", by {self.order.by.replace('_', ' ')}" if self.order else "")
 
     @property
     def text(self) -> str:
         """The datasets with their shares: `long`, or `80 % long, 20 % short`."""
+        return self._describe([part.dataset for part in self.parts])
+
+    def _describe(self, names: Sequence[str]) -> str:
+        """Return the names of the parts with their shares, and the arm whose data are as large."""
         if not self.mixture:
-            return self.parts[0].dataset
-        return ", ".join(f"{part.share * 100:.4g} % {part.dataset}" for part in self.parts)
+            return names[0]
+        equal = f", as many {self.mixture.same} as {self.equal}" if self.equal else ""
+        if equal and len(names) == 1:
+            return names[0] + equal
+        return (
+            ", ".join(f"{part.share * 100:.4g} % {name}" for part, name in zip(self.parts, names, strict=True)) + equal
+        )
+
+
+def find_size(stage: schema.Stage) -> tuple[Literal["examples", "dollars"] | None, schema.SameAs | None]:
+    """Return the figure of another arm that the size of a stage's data is by, and that arm; (None, None) if none."""
+    if stage.dollars:
+        return "dollars", stage.dollars
+    return ("examples", stage.examples) if stage.examples else (None, None)
 
 
 def read_data(stage: schema.Stage) -> StageData:
@@ -73,12 +86,17 @@ def read_data(stage: schema.Stage) -> StageData:
         StagePart(name, part.share, "reasoning" in part.learn if part.learn else learns)
         for name, part in stage.data.items()
     )
+    same, equal = find_size(stage)
+    mixture = None
+    if stage.data or equal:
+        mixture = Mixture(parts=(), shares=stage.shares, take=stage.take, repeat=stage.repeat, same=same)
     return StageData(
         parts=parts or (StagePart(stage.datasets[0], learns_reasoning=learns),),
-        mixture=Mixture(parts=(), shares=stage.shares, take=stage.take, repeat=stage.repeat) if stage.data else None,
+        mixture=mixture,
         holdout=stage.holdout,
         order=Order(by=stage.order.by, descending=stage.order.descending) if stage.order else None,
         rated=(stage.order.of if stage.order else None) or "",
+        equal="+".join((equal.same_as, *equal.stages)) if equal else "",
     )
 
 

@@ -31,7 +31,7 @@ from orcac.errors import InputError
 from orcac.eval.recipe import EvalExecution, EvalRecipe
 from orcac.filter.recipe import FilterExecution
 from orcac.plan.asking import lower_endpoint, lower_judging, lower_protocol, lower_teacher
-from orcac.plan.data import StageData, lower_rows, read_data
+from orcac.plan.data import StageData, StagePart, find_size, lower_rows, read_data
 from orcac.plan.earlier import list_earlier
 from orcac.plan.node import Node
 from orcac.plan.plan import BASELINES, Experiment, Plan
@@ -60,9 +60,9 @@ from orcac.spec.judges import find_judge, list_judged_baselines
 from orcac.spec.load import Arm
 from orcac.spec.load import Experiment as LoadedExperiment
 from orcac.spec.paths import FileSet
-from orcac.spec.same_as import find_twins
+from orcac.spec.same_as import find_price, find_twins
 from orcac.student.recipe import Pretrained, StudentExecution, StudentRecipe
-from orcac.tokenize.recipe import TokenizeExecution
+from orcac.tokenize.recipe import AnswerPrice, TokenizeExecution, TokenizeRecipe
 from orcac.train.recipe import TrainRecipe
 
 P = ParamSpec("P")
@@ -187,6 +187,15 @@ def _name_only_model(plan: Plan, arms: Sequence[report.Arm]) -> str:
     return plan.nodes[arms[0].student].label if len(arms) == 1 and arms[0].student and not arms[0].stages else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Equal:
+    """Rows of other arms, of which a stage has as many examples, or examples of as many dollars."""
+
+    rows: tuple[str, ...]  # tokenize nodes
+    answers: tuple[str, ...] = ()  # collect nodes of their parts, for dollars
+    prices: tuple[AnswerPrice, ...] = ()  # of these answers
+
+
 class _ArmLowering:
     """The lowering of one arm into a plan, on one draw of its data.
 
@@ -221,7 +230,7 @@ class _ArmLowering:
             assert model is not None and student is not None
             stage = spec.stages[name]
             data = read_data(stage)
-            rows = self._add_tokenize(data)
+            rows = self._add_rows(name)
             model = self._add_train(name, rows, model, replicate, student=student)
             stages.append(report.TrainedStage(name=name, dataset=data.text, tokenize=rows, train=model))
         # without stages, the datasets are made for their own sake
@@ -603,12 +612,59 @@ class _ArmLowering:
         names = dict.fromkeys(name for stage in self.spec.curriculum for name in self.spec.stages[stage].datasets)
         return any(asked) or any(map(self._draws_system_messages, names))
 
-    @_once_per_sections
-    def _add_tokenize(self, data: StageData) -> str:
-        """Add the rows of a stage, from one dataset or from a mixture of several."""
+    def _add_rows(self, stage: str) -> str:
+        """Add the rows of the stage `stage`."""
+        given = self.spec.stages[stage]
+        figure, _ = find_size(given)
+        return self._add_tokenize(read_data(given), self._find_equal(stage, figure) if figure else None)
+
+    def _find_equal(self, stage: str, figure: Literal["examples", "dollars"]) -> _Equal:
+        """Add the rows of which a stage has as many examples, or the dollars."""
+        found = []
+        for twin in find_twins(self._list_specs(), self.arm.name, stage, figure):
+            other = self._lower_other(twin.arm)
+            answers: tuple[str, ...] = ()
+            prices: tuple[AnswerPrice, ...] = ()
+            if figure == "dollars":
+                data = read_data(other.spec.stages[twin.stage])
+                names = [part.dataset for part in other._lower_rows(data)[1]]
+                answers, prices = other._add_priced(names)
+            found.append(_Equal((other._add_rows(twin.stage),), answers, prices))
+        found.sort(key=lambda one: one.rows)
+        return _Equal(
+            rows=tuple(ref for one in found for ref in one.rows),
+            answers=tuple(ref for one in found for ref in one.answers),
+            prices=tuple(price for one in found for price in one.prices),
+        )
+
+    def _add_priced(self, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[AnswerPrice, ...]]:
+        """Add the answers to datasets, and return their prices as well."""
+        return tuple(map(self._add_collect, datasets)), tuple(find_price(self.spec, name) for name in datasets)
+
+    def _list_specs(self) -> dict[str, schema.Spec]:
+        return {name: arm.spec for name, arm in self.cache.arms.items()}
+
+    def _lower_other(self, arm: str) -> _ArmLowering:
+        """Return the lowering of another arm on the same draw of the data."""
+        return _ArmLowering(self.plan, self.cache.arms[arm], self.cache, self.draw)
+
+    def _lower_rows(self, data: StageData) -> tuple[TokenizeRecipe, tuple[StagePart, ...], dict[str, str]]:
+        """Return the recipe of rows, their parts in its order, and the filter node of each dataset."""
         examples = {part.dataset: self._add_filter(part.dataset) for part in data.parts}
-        recipe, parts = lower_rows(data, self.spec, self.seed, examples)
+        return *lower_rows(data, self.spec, self.seed, examples), examples
+
+    @_once_per_sections
+    def _add_tokenize(self, data: StageData, equal: _Equal | None = None) -> str:
+        """Add the rows of a stage, from one dataset or from a mixture of several, as large as the rows `equal`."""
+        recipe, parts, examples = self._lower_rows(data)
         names = tuple(part.dataset for part in parts)
+        inputs: dict[str, tuple[str, ...]] = {}
+        if equal and recipe.mixture:
+            inputs = {"same_as": equal.rows, "same_answers": equal.answers}
+            if equal.answers:
+                inputs["answers"], prices = self._add_priced(names)
+                mixture = recipe.mixture.model_copy(update={"prices": prices, "same_prices": equal.prices})
+                recipe = recipe.model_copy(update={"mixture": mixture})
         is_rated = data.order is not None and data.order.by == "pass_rate"
         rated = tuple(self._add_rating(data.rated or name, "pass_rate") for name in names) if is_rated else ()
         return self._add(
@@ -621,6 +677,7 @@ class _ArmLowering:
                 "examples": tuple(examples[name] for name in names),
                 "rated": rated,
                 "student": (self._add_student(Replicate(self.draw)),),
+                **inputs,
             },
         )
 
@@ -633,8 +690,11 @@ class _ArmLowering:
                 inputs["base"] = (student,)
         recipe = lower_stage(self.spec.stages[stage], self.spec, replicate)
         twins: tuple[str, ...] = ()
-        if isinstance(self.spec.stages[stage].tokens, schema.SameAs):
-            recipe, twins = self._lower_same_length(stage, recipe)
+        given = self.spec.stages[stage]
+        if isinstance(given.tokens, schema.SameAs):
+            recipe, twins = self._lower_same_length(stage, recipe, "tokens")
+        elif isinstance(given.steps, schema.SameAs):
+            recipe, twins = self._lower_same_length(stage, recipe, "steps")
         else:
             self.plan.add_schedule(rows, lower_schedule(stage, self.spec))
         return self._add(
@@ -646,22 +706,26 @@ class _ArmLowering:
             inputs=inputs | {"same_as": twins},
         )
 
-    def _lower_same_length(self, stage: str, recipe: TrainRecipe) -> tuple[TrainRecipe, tuple[str, ...]]:
-        """Return the recipe of a stage as long as others, and the tokenize nodes whose tokens they are trained on.
+    def _lower_same_length(
+        self, stage: str, recipe: TrainRecipe, figure: Literal["tokens", "steps"]
+    ) -> tuple[TrainRecipe, tuple[str, ...]]:
+        """Return the recipe of a stage as long as others, and the tokenize nodes that they are trained on.
 
         A length that is known without these nodes is in the recipe alone.
         """
-        tokens, rows = 0, []
-        for twin in find_twins({name: arm.spec for name, arm in self.cache.arms.items()}, self.arm.name, stage):
-            other = _ArmLowering(self.plan, self.cache.arms[twin.arm], self.cache, self.draw)
-            given = other.spec.stages[twin.stage]
-            if isinstance(given.tokens, int):
-                tokens += given.tokens
+        known, rows = 0, []
+        for twin in find_twins(self._list_specs(), self.arm.name, stage, figure):
+            other = self._lower_other(twin.arm)
+            its = lower_stage(other.spec.stages[twin.stage], other.spec)
+            if its.epochs is None:
+                known += getattr(its, figure)
             else:
-                rows.append((other._add_tokenize(read_data(given)), given.epochs or 1))
+                rows.append((other._add_rows(twin.stage), its.epochs, its.batch_rows))
         rows.sort()
-        update = {"tokens": tokens or None, "same_epochs": tuple(epochs for _, epochs in rows)}
-        return recipe.model_copy(update=update), tuple(ref for ref, _ in rows)
+        update: dict[str, object] = {figure: known or None, "same_epochs": tuple(epochs for _, epochs, _ in rows)}
+        if figure == "steps":
+            update["same_batches"] = tuple(batch for _, _, batch in rows)
+        return recipe.model_copy(update=update), tuple(ref for ref, _, _ in rows)
 
     # --- evaluations ---------------------------------------------------------------------------------------------
 

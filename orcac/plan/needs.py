@@ -40,6 +40,8 @@ def list_extras(node: Node) -> set[Extra]:
         found.add("train")
     if isinstance(recipe, TrainRecipe) and recipe.adapter:
         found.add("adapters")
+        if recipe.adapter.quantize:
+            found.add("quantize")
     if list_hub_addresses(node):
         found.add("hub")
     return found

@@ -105,6 +105,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         seed=training_seed(spec, replicate),
         epochs=stage.epochs,
         tokens=None if isinstance(stage.tokens, schema.SameAs) else stage.tokens,
+        steps=None if isinstance(stage.steps, schema.SameAs) else stage.steps,
         learning_rate=stage.learning_rate,
         schedule=stage.schedule,
         warmup=stage.warmup,
@@ -122,22 +123,28 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
 def lower_adapter(adapter: schema.Adapter | None) -> Lora | None:
     if adapter is None:
         return None
-    return Lora(rank=adapter.rank, alpha=adapter.alpha, targets=adapter.targets, dropout=adapter.dropout)
+    return Lora(
+        rank=adapter.rank,
+        alpha=adapter.alpha,
+        targets=adapter.targets,
+        dropout=adapter.dropout,
+        quantize=adapter.quantize,
+    )
 
 
-def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None) -> Schedule:
+def lower_schedule(stage: str, spec: schema.Spec, *, tokens: int | None = None, steps: int | None = None) -> Schedule:
     """Return the length and the batch of the stage `stage` of `spec`, which has a student.
 
-    tokens: the length of a stage that is as long as others
+    tokens, steps: the length of a stage that is as long as others
     """
     assert spec.student is not None
     given, work = spec.stages[stage], spec.hardware.train
-    tokens = tokens if isinstance(given.tokens, schema.SameAs) else given.tokens
     return Schedule(
         stage=stage,
         batch_rows=given.batch.rows(spec.student.max_length),
         epochs=given.epochs,
-        tokens=tokens,
+        tokens=tokens if isinstance(given.tokens, schema.SameAs) else given.tokens,
+        steps=steps if isinstance(given.steps, schema.SameAs) else given.steps,
         at_once=work.nodes * (work.gpus or work.processes) * work.micro_batch,
         is_in_tokens=given.batch.unit == "tokens",
     )

@@ -18,6 +18,7 @@ from orcac.spec.questions import check_benchmarks, check_own_messages, check_sou
 from orcac.spec.ratings import check_choice
 from orcac.spec.samples import check_samples
 from orcac.spec.schema import (
+    Adapter,
     Dataset,
     LocalEndpoint,
     OpenAIEndpoint,
@@ -266,10 +267,12 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
         yield Finding(("stages", spec.curriculum[0], "optimizer"), message, (("curriculum",),))
     for name, stage in spec.stages.items():
         yield from check_data(spec, name, stage, names)
-        if stage.tokens and stage.epochs:
-            message = "a stage has either `epochs` or `tokens`, not both; remove one (in a patch: `null`)"
+        lengths = [key for key in ("epochs", "tokens", "steps") if getattr(stage, key)]
+        if len(lengths) > 1:
+            given = " or ".join(f"`{key}`" for key in lengths)
+            message = f"a stage has either {given}, not both; remove one (in a patch: `null`)"
             at: SpecPath = ("stages", name)
-            yield Finding((*at, "tokens"), message, ((*at, "epochs"), (*at, "tokens")))
+            yield Finding((*at, lengths[1]), message, tuple((*at, key) for key in lengths))
         if stage.warmup == 1:
             message = (
                 "the warmup is as long as the stage: only its last step has its learning rate; write a smaller share"
@@ -288,7 +291,7 @@ def _check_curriculum(spec: Spec, names: Names) -> Iterator[Finding]:
                 yield Finding(("stages", name, "holdout"), message, (("datasets", dataset),))
         if spec.student:
             yield from _check_batch(spec, name, stage.batch, spec.student.max_length)
-    yield from _check_hardware(spec.hardware.train)
+    yield from _check_hardware(spec.hardware.train, spec.student.adapter if spec.student else None)
 
 
 def _check_replicates(spec: Spec) -> Iterator[Finding]:
@@ -408,8 +411,14 @@ def _check_evaluation(spec: Spec) -> Iterator[Finding]:
             yield Finding(("benchmarks", name, "method"), message, ((*at, "engine"),))
 
 
-def _check_hardware(train: TrainWork) -> Iterator[Finding]:
+def _check_hardware(train: TrainWork, adapter: Adapter | None) -> Iterator[Finding]:
     at: SpecPath = ("hardware", "train")
+    if train.zero and adapter and adapter.quantize:
+        message = (
+            "DeepSpeed cannot divide matrices of 4 bits; write `zero: 0`, with which each process has all of them, or "
+            "remove `student.adapter.quantize`"
+        )
+        yield Finding((*at, "zero"), message, (("student", "adapter", "quantize"),))
     if train.gpus and train.processes > 1:
         message = f"each of the {train.gpus} GPUs has one process; remove `processes`, or write `gpus: 0`"
         yield Finding((*at, "processes"), message, ((*at, "gpus"),))

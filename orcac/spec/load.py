@@ -29,7 +29,7 @@ from orcac.spec.leaks import find_leaks
 from orcac.spec.library import Libraries, number_messages
 from orcac.spec.paths import FileSet, Finder, MissingFileError, substitute_variables
 from orcac.spec.problems import Mark, Problem, SpecErrors, SpecPath
-from orcac.spec.same_as import find_mistake
+from orcac.spec.same_as import FIGURES, find_mistake
 from orcac.spec.schema import (
     FileSource,
     LocalEndpoint,
@@ -105,13 +105,15 @@ def load(file: Path | File) -> Experiment:
 
 
 def _find_wrong_lengths(arms: Mapping[str, Arm]) -> Iterator[tuple[str, Problem]]:
-    """Yield the arm and the problem of each stage that is as long as one that there is not."""
+    """Yield the arm and the problem of each stage that is as long, or whose data are as large, as one that is not."""
     specs = {name: arm.spec for name, arm in arms.items()}
     for name, arm in arms.items():
         for stage in arm.spec.curriculum:
             given = arm.spec.stages.get(stage)
-            if given and isinstance(given.tokens, SameAs) and (mistake := find_mistake(specs, name, stage)):
-                yield name, Problem(arm.tree.locate(("stages", stage, "tokens")), mistake)
+            for figure in FIGURES:
+                is_same = isinstance(getattr(given, figure, None), SameAs)
+                if is_same and (mistake := find_mistake(specs, name, stage, figure)):
+                    yield name, Problem(arm.tree.locate(("stages", stage, figure)), mistake)
 
 
 def merge_problems(tree: Tree, arm_problems: dict[str, list[Problem]]) -> list[Problem]:

@@ -13,6 +13,7 @@ from orcac.spec.schema import Spec, Stage
 __all__ = ["check_data", "count_prompts"]
 
 _OF_A_MIXTURE = ("shares", "take", "repeat")
+_SIZES = ("take", "examples", "dollars")
 
 
 def check_data(spec: Spec, name: str, stage: Stage, names: Names) -> Iterator[Finding]:
@@ -23,12 +24,22 @@ def check_data(spec: Spec, name: str, stage: Stage, names: Names) -> Iterator[Fi
         message = f"stage `{name}` needs either `dataset` or `data`; both are given; remove one (in a patch: `null`)"
         yield Finding(at, message, depends)
         return
+    sizes = [key for key in _SIZES if getattr(stage, key)]
+    if len(sizes) > 1:
+        message = f"{' and '.join(f'`{key}`' for key in sizes)} state the size of the data twice; remove one"
+        yield Finding((*at, sizes[1]), message, tuple((*at, key) for key in sizes))
+    is_equal = bool(stage.examples or stage.dollars)
+    if is_equal and stage.shares == "tokens":
+        message = f"`{sizes[-1]}` gives a number of examples; remove `shares: tokens`"
+        yield Finding((*at, "shares"), message, tuple((*at, key) for key in sizes))
     if stage.order:
         yield from check_order(spec, name, stage.order, stage.datasets, names)
     subject = f"stage `{name}` trains on dataset"
     if stage.dataset:
         yield from check_name((*at, "dataset"), subject, stage.dataset, "datasets", names)
         for key in _OF_A_MIXTURE:
+            if key == "repeat" and is_equal:
+                continue
             if key in stage.model_fields_set and getattr(stage, key) != type(stage).model_fields[key].default:
                 message = f"`{key}` is of a mixture; write `data: {{{stage.dataset}: 1}}` instead of `dataset`"
                 yield Finding((*at, key), message, depends)

@@ -92,9 +92,10 @@ def _find_targets(mixture: Mixture, names: Sequence[str], available: Sequence[in
         targets[number] += 1
     for name, size, target in zip(names, available, targets, strict=True):
         if not size or (target > size and not mixture.repeat):
+            smaller = "" if mixture.same else f"write `take: {math.floor(min(bounds)):_}` or less, "
             raise InputError(
                 f"`{name}` has {size:,} {mixture.shares} and its share of the mixture is {target:,}",
-                fix=f"write `take: {math.floor(min(bounds)):_}` or less, write `repeat: true`, or collect more answers"
+                fix=f"{smaller}write `repeat: true`, or collect more answers"
                 if size
                 else "loosen the filters, or collect more answers",
             )

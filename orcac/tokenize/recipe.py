@@ -9,7 +9,9 @@ and stored as flat ids with offsets (see rowfile.py). Beside them is `counts.jso
 `holdout.safetensors` (see holdout.py). The teacher's tokens are its reasoning, if the example has some, and its answer,
 with the marks of the chat format between them.
 Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by pass rate `rated`
-(one rate node for each of `examples`).
+(one rate node for each of `examples`). If the rows are as many as those of another arm (equal.py): `same_as`, its
+tokenize nodes, and for a number of dollars `answers`, the collect node of each of `examples`, and `same_answers`, that
+of each part of `same_as`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from orcac.tokenize.steps import Schedule
 __all__ = [
     "ENOUGH",
     "VERSION",
+    "AnswerPrice",
     "Mixture",
     "Order",
     "Part",
@@ -56,6 +59,13 @@ class Part(Frozen):
     lengths: dict[Literal["answer", "reasoning", "both"], Bounds] = {}  # to keep, in tokens of the student
 
 
+class AnswerPrice(Frozen):
+    """The price of a teacher's answers, in USD per million tokens."""
+
+    input: float
+    output: float
+
+
 class Mixture(Frozen):
     """The examples of an epoch, drawn from several datasets (mixture.py)."""
 
@@ -63,6 +73,9 @@ class Mixture(Frozen):
     shares: Literal["examples", "tokens"]  # unit of the shares and of `take`
     take: int | None = None  # size of the mixture
     repeat: bool = False  # repeat the examples of a part that is too short
+    same: Literal["examples", "dollars"] | None = None  # as many as `same_as` has, in place of `take` (equal.py)
+    prices: tuple[AnswerPrice, ...] = ()  # with `dollars`: one for each of the inputs `answers`
+    same_prices: tuple[AnswerPrice, ...] = ()  # and one for each of the inputs `same_answers`
 
 
 class Order(Frozen):
@@ -133,6 +146,7 @@ class TokenizeSummary(Summary):
     repeated: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: occurrences beside the first
     undrawn: int | None = field(default=None, metadata=OMIT_NONE)  # of a mixture: examples that are in no row
     parts: tuple[PartSummary, ...] | None = field(default=None, metadata=OMIT_NONE)  # of a mixture
+    dollars: float | None = field(default=None, metadata=OMIT_NONE)  # of its examples, if it has as many as another arm
     packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
     unrated: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples without a pass rate; None if none
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed

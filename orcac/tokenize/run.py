@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -26,6 +27,7 @@ from orcac.ratings import read_values
 from orcac.text import by_reason
 from orcac.tokenize import holdout, rowfile
 from orcac.tokenize.encode import Encoded, encode_examples, load_format, merge
+from orcac.tokenize.equal import find_size
 from orcac.tokenize.holdout import Group
 from orcac.tokenize.mixture import Drawn, draw_mixture
 from orcac.tokenize.order import sort_examples
@@ -68,7 +70,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         )
     groups = apart.draw() if apart else {}
     trained = _list_trained(job.label, len(lengths), groups, recipe)
-    mixed = _draw_mixture(job, recipe.mixture, parts, found, trained) if recipe.mixture else None
+    mixed, usd = _draw_mixture(job, recipe.mixture, parts, found, trained) if recipe.mixture else (None, None)
     trained = mixed.indices if mixed else trained
     rates = _find_rates(job, parts)
     packed = _pack(recipe, trained, lengths, lengths - prompt_lengths, rates)
@@ -117,6 +119,7 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
         repeated=mixed.repeated if mixed else None,
         undrawn=mixed.undrawn if mixed else None,
         parts=mixed.parts if mixed else None,
+        dollars=usd,
         unrated=unrated or None,
         transformed=found.transformed if any(part.transform for part in recipe.parts) else None,
         reasoned=found.reasoned or None,
@@ -147,18 +150,28 @@ def _draw_mixture(
     parts: Sequence[Encoded],
     found: Encoded,
     trained: np.ndarray,
-) -> Drawn:
+) -> tuple[Drawn, float | None]:
     """Draw a mixture from the examples `trained`, indices into `found`, the parts as one.
 
-    Raises the errors of `draw_mixture`.
+    Return the dollars of its distinct examples as well; None unless its size is by dollars. Raises the errors of
+    `find_size` and `draw_mixture`.
     """
     ends = np.cumsum([len(part.lengths) for part in parts])
     names = job.execution.datasets or [f"part {number}" for number in range(1, len(parts) + 1)]
     members = np.split(trained, np.searchsorted(trained, ends[:-1]))
+    usd = None
     try:
-        return draw_mixture(mixture, names, members=members, lengths=found.lengths, tickets=found.tickets)
+        if mixture.same:
+            size = find_size(mixture, names, job.inputs, list(map(len, members)))
+            print_line(f"{job.label}  {size.text}")
+            mixture, usd = mixture.model_copy(update={"take": size.examples}), size.usd
+        drawn = draw_mixture(mixture, names, members=members, lengths=found.lengths, tickets=found.tickets)
     except InputError as error:
         raise InputError(f"{job.label}: {error.message}", fix=error.fix) from None
+    if usd is None:
+        return drawn, None
+    used = (min(1.0, part.examples / part.available) for part in drawn.parts)
+    return drawn, math.fsum(price * share for price, share in zip(usd, used, strict=True))
 
 
 def _find_rates(job: Job[TokenizeRecipe, TokenizeExecution], parts: Sequence[Encoded]) -> np.ndarray | None:

@@ -23,8 +23,9 @@ class Schedule(Frozen):
 
     stage: str
     batch_rows: int
-    epochs: int | None = None  # exactly one of epochs and tokens is set
+    epochs: int | None = None  # exactly one of epochs, tokens and steps is set
     tokens: int | None = None
+    steps: int | None = None
     at_once: int = 1  # rows that all processes take at once; a batch is a multiple of it
     is_in_tokens: bool = False  # the spec gives the batch in tokens
 
@@ -54,7 +55,7 @@ class Setting(NamedTuple):
 
 def count_steps(schedule: Schedule, packed: Packed) -> int:
     """Return the number of optimizer steps; of a stage given in tokens, up to the luck of its order."""
-    return _count(packed, schedule.batch_rows, epochs=schedule.epochs, tokens=schedule.tokens)
+    return schedule.steps or _count(packed, schedule.batch_rows, epochs=schedule.epochs, tokens=schedule.tokens)
 
 
 def _count(packed: Packed, batch_rows: int, *, epochs: float | None, tokens: int | None) -> int:
@@ -69,11 +70,11 @@ def describe_steps(schedule: Schedule, packed: Packed) -> str:
     """Return the steps with their origin: `about 63 steps: about 126 rows, 4 rows a step, 2 epochs`."""
     about = "" if packed.is_exact else "about "
     steps, rows = count_steps(schedule, packed), max(round(packed.rows), 1)
+    text = f"{_counted(steps, 'step')}: {about}{_counted(rows, 'row')}, {_counted(schedule.batch_rows, 'row')} a step"
+    if schedule.steps:
+        return text
     length = f"{schedule.tokens:,} tokens" if schedule.tokens else _counted(schedule.epochs or 0, "epoch")
-    return (
-        f"{about}{_counted(steps, 'step')}: {about}{_counted(rows, 'row')}, {_counted(schedule.batch_rows, 'row')} a "
-        f"step, {length}"
-    )
+    return f"{about}{text}, {length}"
 
 
 def describe_shortage(schedule: Schedule, packed: Packed) -> str:
@@ -107,7 +108,7 @@ def _smaller_batches(schedule: Schedule, packed: Packed) -> Iterator[Setting]:
     while sizes[-1] * 2 <= schedule.batch_rows:
         sizes.append(sizes[-1] * 2)
     for size in reversed(sizes):
-        steps = _count(packed, size, epochs=schedule.epochs, tokens=schedule.tokens)
+        steps = schedule.steps or _count(packed, size, epochs=schedule.epochs, tokens=schedule.tokens)
         if steps >= FEWEST and size * 2 <= packed.rows:
             yield Setting(_batch_text(schedule, packed, size), steps)
             return
@@ -122,6 +123,9 @@ def _smaller_batches(schedule: Schedule, packed: Packed) -> Iterator[Setting]:
 def _longer_stages(schedule: Schedule, packed: Packed) -> Iterator[Setting]:
     """Yield the shortest length that suffices with the batch as it is."""
     if schedule.batch_rows * 2 > packed.rows:
+        return
+    if schedule.steps:
+        yield Setting(f"steps: {FEWEST}", FEWEST)
         return
     each = math.ceil(packed.rows / schedule.batch_rows)
     epochs = math.ceil(FEWEST / each)
@@ -139,7 +143,7 @@ def _shorter_rows(schedule: Schedule, packed: Packed) -> Setting | None:
 
     A batch in tokens has as many more of shorter rows, so no row suffices.
     """
-    if packed.room is None or schedule.is_in_tokens:
+    if packed.room is None or schedule.is_in_tokens or schedule.steps:
         return None
     length = 1 << (packed.length - 1).bit_length() >> 1
     while length >= packed.room:

@@ -9,7 +9,7 @@ adapter merged in float32: evaluations, exports and other servers then read a st
 of generating has to agree with the first.
 
 In bf16 the frozen matrices are stored in bf16. Autocast would round them to bf16 for each product anyway, so no bit of
-the result changes, and a model takes half the memory.
+the result changes, and a model takes half the memory. With `quantize` they have 4 bits (quantized.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer
 from orcac.devices import count_cores
 from orcac.errors import InputError
 from orcac.store import durable
-from orcac.train import state
+from orcac.train import quantized, state
 from orcac.train.distributed import is_first
 from orcac.train.recipe import Lora
 
@@ -46,11 +46,13 @@ _ALL_LINEAR = "all-linear"
 def attach(model: PreTrainedModel, lora: Lora, *, seed: int, start: Path | None, halves_frozen: bool) -> None:
     """Freeze the model and add the adapter's matrices, from the artifact of the stage before (`start`) or drawn anew.
 
-    `halves_frozen`: store frozen matrices in bf16. Raises InputError if the model has no module of a name in
-    `lora.targets`.
+    `halves_frozen`: store frozen matrices in bf16, those that are not quantized. Raises InputError if the model has no
+    module of a name in `lora.targets`.
     """
     from peft import inject_adapter_in_model
 
+    if lora.quantize:
+        quantized.quantize(model, computes_in=torch.bfloat16 if halves_frozen else torch.float32)
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -69,7 +71,10 @@ def attach(model: PreTrainedModel, lora: Lora, *, seed: int, start: Path | None,
         )
     if halves_frozen:
         for module in model.modules():
-            if _is_linear(module) and not module.weight.requires_grad and module.weight is not _embeddings(model):
+            weight = module.weight if _is_linear(module) else None
+            if weight is None or weight is _embeddings(model) or not weight.is_floating_point():
+                continue
+            if not weight.requires_grad:
                 module.weight.data = module.weight.data.bfloat16()
 
 
@@ -144,8 +149,11 @@ def save(trainer: Trainer, lora: Lora, folder: Path) -> None:
     state.write_gathered(folder / _WEIGHTS, layout, tensors())
 
 
-def merge(base: Path, adapter: Path, out: Path, *, threads: int) -> None:
-    """Write the weights of the model folder `base`, with the adapter merged in float32, to the model folder `out`."""
+def merge(base: Path, adapter: Path, out: Path, *, lora: Lora, threads: int) -> None:
+    """Write the weights of the model folder `base`, with the adapter merged in float32, to the model folder `out`.
+
+    If they were quantized in training, the rounded weights are those that the adapter belongs to.
+    """
     from peft import PeftModel
 
     gc.collect()  # the trained model, if this process held one
@@ -154,6 +162,8 @@ def merge(base: Path, adapter: Path, out: Path, *, threads: int) -> None:
     model = AutoModelForCausalLM.from_pretrained(
         str(base), dtype=torch.float32, trust_remote_code=False, local_files_only=True, use_safetensors=True
     )
+    if lora.quantize:
+        quantized.round_weights(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

@@ -27,6 +27,7 @@ from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
 from orcac.train.data import RowTensors
 from orcac.train.loss import SupervisedLoss
+from orcac.train.quantized import count_weights
 from orcac.train.recipe import TrainRecipe
 from orcac.train.schedule import never_leaves_warmup
 from orcac.train.stage import StageJob
@@ -78,7 +79,7 @@ def check_steps(trainer: Trainer, planned: int) -> None:
 
 def check_disk(stage: StageJob, model: PreTrainedModel) -> None:
     """Raise StoreError if the disk has no room for the checkpoints and the artifact of this stage."""
-    sizes = [(getattr(part, "ds_numel", part.numel()), part.requires_grad) for part in model.parameters()]
+    sizes = [(count_weights(part), part.requires_grad) for part in model.parameters()]
     whole, trained = 4 * sum(size for size, _ in sizes), 4 * sum(size for size, is_trained in sizes if is_trained)
     checkpoint = 3 * trained + (whole if stage.execution.zero else 0)  # ZeRO stores the weights a second time
     artifact = whole + (trained if stage.recipe.adapter else 0) + (2 * trained if stage.execution.keep_optimizer else 0)

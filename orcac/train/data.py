@@ -63,22 +63,26 @@ def order_rows(seed: int, epoch: int, rows: int, *, is_shuffled: bool) -> np.nda
 
 
 def plan_order(recipe: TrainRecipe, tokens: TokenCounts) -> RowOrder:
-    """Return the order of a stage, which ends after `recipe.epochs` or with the step that reaches `recipe.tokens`.
+    """Return the order of a stage, which ends after `recipe.epochs`, after `recipe.steps`, or with the step that
+    reaches `recipe.tokens`.
 
     `tokens`: the counts of each row.
     """
-    assert (recipe.epochs is None) != (recipe.tokens is None)
+    assert [recipe.epochs, recipe.tokens, recipe.steps].count(None) == 2
     rows, batch = len(tokens.real), recipe.batch_rows
     ends = np.minimum(np.arange(batch, rows + batch, batch), rows) - 1  # the last row of each step
+    epochs = recipe.epochs if recipe.steps is None else math.ceil(recipe.steps / len(ends))
     real, supervised = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)]
     for epoch in itertools.count():
-        if real[-1][-1] >= recipe.tokens if recipe.tokens is not None else epoch == recipe.epochs:
+        if real[-1][-1] >= recipe.tokens if recipe.tokens is not None else epoch == epochs:
             break
         order = order_rows(recipe.seed, epoch, rows, is_shuffled=recipe.order == "shuffled")
         real.append(real[-1][-1] + tokens.real[order].cumsum()[ends])
         supervised.append(supervised[-1][-1] + tokens.supervised[order].cumsum()[ends])
     seen = TokenCounts(np.concatenate(real)[1:], np.concatenate(supervised)[1:])
-    steps = int(np.searchsorted(seen.real, recipe.tokens)) + 1 if recipe.tokens is not None else len(seen.real)
+    steps = len(seen.real) if recipe.steps is None else recipe.steps
+    if recipe.tokens is not None:
+        steps = int(np.searchsorted(seen.real, recipe.tokens)) + 1
     return RowOrder(
         seed=recipe.seed,
         is_shuffled=recipe.order == "shuffled",

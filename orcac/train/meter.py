@@ -19,6 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from orcac.train import gpus
+from orcac.train.quantized import count_weights
 from orcac.train.stage import StageJob
 
 _GIB = 1 << 30
@@ -48,7 +49,7 @@ class Meter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`length`: tokens per row. `peak`: of one process's device. `clock`: seconds."""
-        sizes = [(getattr(part, "ds_numel", part.numel()), part.requires_grad) for part in model.parameters()]  # ZeRO-3
+        sizes = [(count_weights(part), part.requires_grad) for part in model.parameters()]
         trained = sum(size for size, is_trained in sizes if is_trained)
         config = model.config.get_text_config()
         attention = 12 * config.num_hidden_layers * config.hidden_size * length

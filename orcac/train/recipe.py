@@ -29,13 +29,16 @@ class Lora(Frozen):
     alpha: float  # their product is multiplied by alpha / rank
     targets: tuple[str, ...]  # names of modules, or ("all-linear",): all linear layers but the output layer
     dropout: float = 0.0
+    quantize: Literal["nf4"] | None = None  # the frozen matrices have 4 bits; None: the precision of training
 
 
 class TrainRecipe(Recipe):
     seed: int
-    epochs: int | None = None  # passes over the rows; None if the length is in tokens
+    epochs: int | None = None  # passes over the rows; None if the length is in tokens or steps
     tokens: int | None = None  # tokens to train on, without padding: the stage ends with the step that reaches them
+    steps: int | None = None  # optimizer steps; one of epochs, tokens and steps is given, also by `same_as`
     same_epochs: tuple[int, ...] = ()  # epochs over each of the inputs `same_as`, whose tokens are added to `tokens`
+    same_batches: tuple[int, ...] = ()  # rows of a step over each of them: their steps are added to `steps` instead
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: float = 0.03  # fraction of the steps

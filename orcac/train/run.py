@@ -5,6 +5,7 @@ any other stage are started (launch.py) and waited for (processes.py).
 from __future__ import annotations
 
 import json
+import math
 import os
 from importlib import metadata
 
@@ -57,21 +58,33 @@ def _finish(job: Job[TrainRecipe, TrainExecution], stage: StageJob, summary: Tra
         from orcac.train import adapter
 
         with raising_os_errors(stage.out):
-            adapter.merge(stage.frozen, stage.out / adapter.FOLDER, stage.out / "model", threads=stage.threads)
-        job.packages.update(packages_in_use() | job.packages | {"peft": metadata.version("peft")})
+            adapter.merge(
+                stage.frozen,
+                stage.out / adapter.FOLDER,
+                stage.out / "model",
+                lora=stage.recipe.adapter,
+                threads=stage.threads,
+            )
+        names = ("peft", "bitsandbytes") if stage.recipe.adapter.quantize else ("peft",)
+        job.packages.update(packages_in_use() | job.packages | {name: metadata.version(name) for name in names})
     return summary
 
 
 def _resolve_length(job: Job[TrainRecipe, TrainExecution]) -> TrainRecipe:
-    """Return the recipe with the number of tokens of a stage that is as long as others."""
+    """Return the recipe with the number of tokens or steps of a stage that is as long as others."""
     recipe = job.recipe
     if not recipe.same_epochs:
         return recipe
-    tokens = recipe.tokens or 0
-    for folder, epochs in zip(job.inputs["same_as"], recipe.same_epochs, strict=True):
-        tokens += epochs * json.loads((folder / "counts.json").read_text(encoding="utf-8"))["tokens"]
-    print_line(f"{job.label}  {tokens:,} tokens, as many as the stages that it is as long as")
-    return recipe.model_copy(update={"tokens": tokens, "same_epochs": ()})
+    counts = [json.loads((folder / "counts.json").read_text(encoding="utf-8")) for folder in job.inputs["same_as"]]
+    if recipe.same_batches:
+        unit, length = "steps", recipe.steps or 0
+        for rows, epochs, batch in zip(counts, recipe.same_epochs, recipe.same_batches, strict=True):
+            length += epochs * math.ceil(rows["rows"] / batch)
+    else:
+        unit, length = "tokens", recipe.tokens or 0
+        length += sum(epochs * rows["tokens"] for rows, epochs in zip(counts, recipe.same_epochs, strict=True))
+    print_line(f"{job.label}  {length:,} {unit}, as many as the stages that it is as long as")
+    return recipe.model_copy(update={unit: length, "same_epochs": (), "same_batches": ()})
 
 
 def describe_stage(job: Job[TrainRecipe, TrainExecution]) -> StageJob:

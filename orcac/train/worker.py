@@ -33,7 +33,7 @@ from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
-from orcac.train import adapter, checks, distributed, processes, state
+from orcac.train import adapter, checks, distributed, processes, quantized, state
 from orcac.train.attention import check_attention, list_maskless, read_attention, set_attention
 from orcac.train.best import Best
 from orcac.train.checkpoints import (
@@ -106,6 +106,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
             start=stage.start if stage.base else None,
             halves_frozen=recipe.precision == "bf16" and not execution.zero,  # DeepSpeed halves all weights itself
         )
+        if recipe.adapter.quantize and distributed.is_first():
+            print_line(f"{stage.label}  {quantized.find_share(model):.0%} of the weights have 4 bits")
     if not execution.zero:  # DeepSpeed would leave frozen weights out of the saved model
         freeze_other_inputs(model)
     if recipe.adapter:

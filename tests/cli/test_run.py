@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 from faults import FaultServer
 from patience import PATIENCE_S
 
@@ -108,6 +109,36 @@ def test_a_part_of_the_plan_is_not_a_failure(tmp_path: Path) -> None:
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "not all that the spec needs" in done.stderr and "stopped" not in done.stderr
+
+
+def test_no_question_is_asked_if_the_student_cannot_be_trained_in_its_chat_format(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    examples = tiny.write_examples(tmp_path / "kept", [tiny.response(number) for number in range(50)])
+    student = tiny.make_student(tmp_path / "made", examples) / "model"
+    (student / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    with FaultServer() as server:
+        endpoint = f"{{kind: openai, base_url: {json.dumps(server.base_url)}}}"
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(
+            "orcac: 1\nname: unproven\nseed: 1\n"
+            "queries: {q: {format: puzzles, task: boolean_expressions, size: [3, 5], take: 20}}\n"
+            f"teachers: {{t: {{model: m, endpoint: {endpoint}}}}}\n"
+            "datasets: {d: {teacher: t, queries: [q], shards: 2}}\n"
+            f"student: {{base: {student}, template: own, max_length: 64}}\n"
+            "stages: {s: {dataset: d, epochs: 1, batch: 1}}\n"
+        )
+
+        def run(*further: str) -> subprocess.CompletedProcess[str]:
+            environment = {"ORCAC_STORE": str(tmp_path / "store"), "ORCAC_PLAN": str(tmp_path / "plan.json")}
+            line = [ORCAC, "run", spec, "--cores", "2", *further]
+            return subprocess.run(line, env=os.environ | environment, capture_output=True, text=True)
+
+        done = run("--quiet", "all", "--keep-going")
+        assert done.returncode == 2 and "does not teach the student to stop" in done.stderr, done.stderr
+        assert not server.asked
+        done = run("--until", "collect")  # a run of answers alone makes no student, and says so
+        assert done.returncode == 0 and "model: not checked before answers are asked for" in done.stderr, done.stderr
+        assert len(server.asked) == 20 and not [*tmp_path.glob("store/student/*/artifact.json")]
 
 
 def test_make_of_a_finished_node_imports_no_models_and_no_kinds(tmp_path: Path) -> None:

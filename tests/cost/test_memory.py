@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -45,6 +46,7 @@ SMALL = Scratch(vocabulary=64, hidden=64, layers=1, heads=8, kv_heads=2, interme
 
 
 ADAPTER = Lora(rank=4, alpha=8, targets=("all-linear",))
+QUANTIZED = ADAPTER.model_copy(update={"quantize": "nf4"})
 
 
 def kept(
@@ -84,11 +86,16 @@ def kept(
     return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
 
 
-@pytest.mark.parametrize("adapter", [None, ADAPTER])
-@pytest.mark.parametrize(("precision", "cast"), [("fp32", False), ("bf16", False), ("bf16", True)])
+@pytest.mark.parametrize(
+    ("precision", "cast", "adapter"),
+    [
+        *itertools.product(("fp32", "bf16"), (False,), (None, ADAPTER, QUANTIZED)),
+        *itertools.product(("bf16",), (True,), (None, ADAPTER)),
+    ],
+)
 def test_a_layer_keeps_the_bytes_that_were_counted(precision: str, cast: bool, adapter: Lora | None) -> None:
     if adapter:
-        pytest.importorskip("peft")
+        pytest.importorskip("bitsandbytes" if adapter.quantize else "peft")
     each = [kept(layers, precision, cast=cast, adapter=adapter) for layers in (2, 4)]
     counted = 3 * LENGTH * layer_bytes(SMALL, LENGTH, precision, zero=cast, adapter=adapter)
     assert (each[1] - each[0]) / 2 == counted
@@ -125,6 +132,14 @@ def test_an_adapter_trains_7b_on_one_gpu_of_24_gb() -> None:
     assert of.total > gpu_memory(how)  # type: ignore[operator]
     advised = nearest_setting(stage)
     assert advised and describe_changes(how, advised) == "recompute: true"
+    quantized = adapter.model_copy(update={"quantize": "nf4"})
+    stage = SizedStage(None, TrainRecipe(**TRAINED, adapter=quantized), how, shape_7b, 2048)  # type: ignore[arg-type]
+    layers = 32 * (4 * 4096**2 + 3 * 4096 * 11008)  # 4 bits each, and a scale of 4 bytes for 64 of them
+    assert stage.memory().weights == of.weights - 2 * layers + layers * 9 / 16
+    assert nearest_setting(stage) == how, "without recompute"
+    small = SizedStage(None, stage.recipe, how, shape("13B"), 2048)  # type: ignore[arg-type]
+    advised_13b = nearest_setting(small)
+    assert advised_13b and describe_changes(how, advised_13b) == "recompute: true"
     full = SizedStage(None, TrainRecipe(**TRAINED), how, shape_7b, 2048)  # type: ignore[arg-type]
     assert advised != nearest_setting(full)
 

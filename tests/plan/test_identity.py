@@ -345,6 +345,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.adapter.alpha": ("student.adapter.alpha", 8, trained("one"), ADAPTED),
     "student.adapter.targets": ("student.adapter.targets", ["q_proj"], trained("one"), ADAPTED),
     "student.adapter.dropout": ("student.adapter.dropout", 0.1, trained("one"), ADAPTED),
+    "student.adapter.quantize": ("student.adapter.quantize", "nf4", trained("one"), ADAPTED),
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
@@ -522,6 +523,10 @@ ELSEWHERE = {
     "judges.*.recorded": "test_lower.py: test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order",
     "stages.*.tokens.same_as": "test_ablations.py: test_a_stage_is_as_long_as_that_of_another_arm",
     "stages.*.tokens.stages": "test_same_as.py, as above",
+    **dict.fromkeys(
+        (f"stages.*.{figure}.{key}" for figure in ("steps", "examples", "dollars") for key in ("same_as", "stages")),
+        "test_equal.py",
+    ),
     "replicates.arms": "test_lower.py: test_the_base_and_the_arms_may_have_other_numbers_of_replicates",
     "queries.*[puzzles].format": "has one value",
     "benchmarks.*[puzzles].format": "has one value",

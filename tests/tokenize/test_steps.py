@@ -29,31 +29,37 @@ def packed(rows: float, *, is_exact: bool = True, room: int | None = None) -> Pa
     return Packed(rows=rows, fill=0.5, length=64, is_exact=is_exact, room=room)
 
 
-def in_tokens(schedule: Schedule) -> Schedule:
-    return schedule.model_copy(update={"tokens": 1000 * (schedule.epochs or 1), "epochs": None})
+UNITS = st.sampled_from(["epochs", "tokens", "steps"])
 
 
-@given(st.integers(1, 300), SCHEDULES, st.booleans())
-def test_steps_are_those_of_the_order_of_training(rows: int, schedule: Schedule, by_tokens: bool) -> None:
-    schedule = in_tokens(schedule) if by_tokens else schedule
+def in_unit(schedule: Schedule, unit: str) -> Schedule:
+    """Return the schedule with a length in another unit: 1,000 tokens or 11 steps for each epoch."""
+    each = {"epochs": 1, "tokens": 1000, "steps": 11}[unit]
+    return schedule.model_copy(update={"epochs": None, unit: each * (schedule.epochs or 1)})
+
+
+@given(st.integers(1, 300), SCHEDULES, UNITS)
+def test_steps_are_those_of_the_order_of_training(rows: int, schedule: Schedule, unit: str) -> None:
+    schedule = in_unit(schedule, unit)
     counts = np.full(rows, 32)
     recipe = TrainRecipe(
         seed=0,
         learning_rate=1.0,
         epochs=schedule.epochs,
         tokens=schedule.tokens,
+        steps=schedule.steps,
         batch_rows=schedule.batch_rows,
     )
     expected = plan_order(recipe, TokenCounts(counts, counts)).steps
     assert abs(count_steps(schedule, packed(rows)) - expected) <= (schedule.tokens is not None)
 
 
-@given(st.integers(1, 300), SCHEDULES, st.booleans())
-def test_every_proposed_setting_is_a_stage_of_enough_steps(rows: int, schedule: Schedule, by_tokens: bool) -> None:
-    schedule = in_tokens(schedule) if by_tokens else schedule
+@given(st.integers(1, 300), SCHEDULES, UNITS)
+def test_every_proposed_setting_is_a_stage_of_enough_steps(rows: int, schedule: Schedule, unit: str) -> None:
+    schedule = in_unit(schedule, unit)
     for setting in list_settings(schedule, packed(rows)):
         values: dict[str, Any] = dict(part.split(": ") for part in setting.text.split(", "))
-        given_lengths = {"epochs": schedule.epochs, "tokens": schedule.tokens}
+        given_lengths = {"epochs": schedule.epochs, "tokens": schedule.tokens, "steps": schedule.steps}
         stage = Stage.model_validate(
             {"dataset": "d", **given_lengths, "batch": f"{schedule.batch_rows} rows"}
             | {
@@ -63,7 +69,7 @@ def test_every_proposed_setting_is_a_stage_of_enough_steps(rows: int, schedule: 
         )
         size = stage.batch.rows(64)
         assert size % schedule.at_once == 0 and size * 2 <= rows
-        changed = schedule.model_copy(update={"batch_rows": size, "epochs": stage.epochs, "tokens": stage.tokens})
+        changed = schedule.model_copy(update={"batch_rows": size} | {key: getattr(stage, key) for key in given_lengths})
         assert count_steps(changed, packed(rows)) == setting.steps >= FEWEST
         assert describe_shortage(changed, packed(rows)) == ""
 
@@ -76,6 +82,7 @@ def test_every_proposed_setting_is_a_stage_of_enough_steps(rows: int, schedule: 
         (99, {"batch_rows": 2, "epochs": 1}, ""),
         (98, {"batch_rows": 2, "epochs": 1}, "write `batch: 1 row` (98 steps) or `epochs: 2` (98 steps)"),
         (3, {"batch_rows": 2, "epochs": 1}, "collect more answers"),
+        (99, {"batch_rows": 2, "steps": 9}, "(9 steps: 99 rows, 2 rows a step); write `steps: 50` (50 steps)"),
     ],
 )
 def test_a_stage_is_warned_of_if_it_has_few_steps_or_a_batch_of_all_rows(

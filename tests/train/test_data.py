@@ -55,6 +55,15 @@ def test_a_stage_of_tokens_ends_with_the_step_that_reaches_them(rows, seed, want
     assert sum(counts) >= wanted > sum(counts[:-1])
 
 
+@given(rows=st.integers(1, 60), seed=st.integers(0, 99), steps=st.integers(1, 40))
+def test_a_stage_of_steps_is_the_beginning_of_one_of_epochs(rows, seed, steps):
+    tokens = tokens_of(rows, seed)
+    order, longer = plan_order(recipe(seed=seed, steps=steps), tokens), plan_order(recipe(seed=seed, epochs=40), tokens)
+    assert order.steps == steps
+    assert batches_of(order, 1, 8) == batches_of(longer, 1, 8)[:steps]
+    assert order.seen.real.tolist() == longer.seen.real[:steps].tolist()
+
+
 def test_rows_of_one_example_are_sorted_within_a_step_and_cut_to_the_longest(tmp_path):
     sizes = np.random.default_rng(0).integers(2, 30, 21)
     file = tiny.write_rows(tmp_path / "rows", [[([1] * size, size - 1)] for size in sizes], max_length=32)

@@ -54,6 +54,9 @@ class Adapter(Frozen):
         ("all-linear",),
     )
     dropout: Share = semantic("dropout before the matrices", 0.0, lt=1)
+    quantize: Literal["nf4"] | None = semantic(
+        "nf4: the frozen matrices have 4 bits (QLoRA). Needs orcac[quantize]", None
+    )
 
 
 class Student(Frozen):
@@ -138,9 +141,9 @@ def _expand_shuffled(value: object) -> object:
 
 
 class SameAs(Frozen):
-    same_as: Name = semantic("arm of this spec that trains on as many tokens")
+    same_as: Name = semantic("arm of this spec, whose figure is taken")
     stages: tuple[Name, ...] = semantic(
-        "stages of that arm, whose tokens are added up; its stage of the same name when absent", ()
+        "stages of that arm, whose figures are added up; its stage of the same name when absent", ()
     )
 
 
@@ -162,6 +165,15 @@ class Stage(Frozen):
         "with `repeat` the smallest that has every example",
         None,
     )
+    examples: SameAs | None = semantic(
+        "instead of `take`: an epoch has as many examples as the rows of another arm's stage, `{same_as: ARM}`", None
+    )
+    dollars: SameAs | None = semantic(
+        "instead of `take`: an epoch has as many examples as can be bought for the dollars of another arm's stage, "
+        "`{same_as: ARM}`. An example costs what all answers to its dataset cost, by their tokens and the teacher's "
+        "`price`, divided by the examples that are left to train on",
+        None,
+    )
     repeat: StrictBool = semantic(
         "repeat the examples of a part that is too short for its share; without it, the run stops there", False
     )
@@ -180,9 +192,14 @@ class Stage(Frozen):
         None,
         unit="tokens",
     )
+    steps: Length | None = semantic(
+        "length of the stage, instead of `epochs`: its number of optimizer steps. `{same_as: ARM}` is as many as "
+        "another arm's stage has, whose rows are counted",
+        None,
+    )
     epochs: Count | None = semantic(
-        "passes over the dataset; unless `tokens` is given, the default is the paper's 4",
-        default_factory=lambda given: None if given.get("tokens") else PAPERS_EPOCHS,
+        "passes over the dataset; unless `tokens` or `steps` is given, the default is the paper's 4",
+        default_factory=lambda given: None if given.get("tokens") or given.get("steps") else PAPERS_EPOCHS,
     )
     learning_rate: Number = semantic("largest learning rate", 2e-5, gt=0)
     schedule: Literal["constant", "linear", "cosine"] = semantic("learning rate schedule after the warmup", "linear")
