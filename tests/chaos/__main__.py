@@ -16,7 +16,7 @@ from .record import format_record
 from .slurm import Daemons
 from .study import Study, Teachers
 
-SHORT, LONG = 3, 60  # epochs of a stage: seconds, and so long that a kill finds checkpoints
+SHORT, LONG = 3, 20  # epochs of a stage: seconds, and so long that a kill finds checkpoints
 
 
 def main() -> int:
