@@ -248,7 +248,9 @@ class Round:
 
     def _compare(self) -> None:
         made, expected = self._study.artifacts(), self._expected.artifacts
-        assert made.keys() == expected.keys(), made.keys() ^ expected.keys()
+        assert made.keys() <= expected.keys(), made.keys() - expected.keys()
+        # a damaged artifact that nothing needs any more is not made again
+        assert {ref for ref in expected if ref.startswith("report/")} <= made.keys(), made.keys()
         self._record.compared += len(made)
         self._record.different += [
             f"{ref}/{name}" for ref in made for name in made[ref] if made[ref][name] != expected[ref].get(name)
