@@ -2,7 +2,8 @@
 
 `parse_hub` reads such a reference and uses no network. `fetch` resolves its revision to a commit, lists that commit's
 files, downloads those that the reference names into the cache that all Hugging Face tools share (`HF_HOME`), and checks
-each against the digest that the hub lists, even if it was in the cache before.
+each against the digest that the hub lists, even if it was in the cache before. With HF_HUB_OFFLINE=1 it reads the cache
+alone, by the listing that an earlier `fetch` kept (listing.py).
 
 - Fetched files are never run, and pickles and code of a model are not even downloaded.
 - After a cut connection the library goes on from the byte where it broke off; a whole file is not fetched again. Errors
@@ -32,6 +33,7 @@ from urllib.parse import urlsplit
 from orcac.digest import file_digest
 from orcac.errors import EndpointError, InputError, OrcacError, StoreError
 from orcac.extras import explain_missing_package
+from orcac.listing import Kind, recall, remember
 from orcac.progress import Progress, print_line
 from orcac.recipe import HubRef
 from orcac.store.links import is_inside
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-Kind = Literal["dataset", "model"]
 T = TypeVar("T")
 
 WAITS_SECONDS = (1.0, 4.0, 16.0)  # between tries
@@ -132,29 +133,37 @@ def fetch(
     Raises InputError if the reference names nothing that may be read, EndpointError if the hub cannot be reached or
     fails, StoreError if the cache cannot be written.
     """
-    api = connect(stall_seconds)
-    commit, listed = retrying(ref, kind, lambda: _list_files(api, ref, kind))
+    if offline := is_offline():
+        commit, listed = _recall_files(ref, kind)
+    else:
+        api = connect(stall_seconds)
+        commit, listed = retrying(ref, kind, lambda: _list_files(api, ref, kind))
     chosen = _choose_model(ref, listed) if kind == "model" else _choose(ref, listed, suffix, packed)
     counter = _Counter(label=f"{label} {ref.repo}", total=sum(file.size for file in chosen))
     files = []
     for file in chosen:
-        path = retrying(ref, kind, partial(_download, ref, kind, commit, file, counter.bar(file.size)))
+        download = partial(_download, ref, kind, commit, file, counter.bar(file.size))
+        path = _find_cached(ref, kind, commit, file) if offline else retrying(ref, kind, download)
         counter.finish(file.size)
         files.append((path, file.path))
     return Fetched(files=files, commit=commit)
 
 
+def is_offline() -> bool:
+    """Return whether the environment keeps this process from a hub. Raises InputError without the `hub` extra."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the library is imported
+    with explain_missing_package("a hub"):
+        from huggingface_hub import constants
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def connect(stall_seconds: float = STALL_SECONDS) -> HfApi:
     """Return a client of the hub that the environment names. Raises InputError if the environment allows none."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with explain_missing_package("a hub"):
-        import huggingface_hub
-        from huggingface_hub import constants
-    if constants.HF_HUB_OFFLINE:
-        raise InputError(
-            "HF_HUB_OFFLINE is set, and a source is on a hub",
-            fix="unset it, or `orcac make` this node on a machine that may reach the hub",
-        )
+    if is_offline():
+        raise InputError("HF_HUB_OFFLINE is set, and a hub is needed", fix="unset it")
+    import huggingface_hub
+    from huggingface_hub import constants
+
     if urlsplit(constants.ENDPOINT).scheme not in ("http", "https"):
         raise InputError("HF_ENDPOINT is not an address", fix="set it to https://HOST, or unset it for huggingface.co")
     token = huggingface_hub.get_token() or ""
@@ -231,7 +240,39 @@ def _list_files(api: HfApi, ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile
     if commit is None or not _COMMIT.fullmatch(commit):
         raise ValueError("no commit")
     tree = api.list_repo_tree(ref.repo, repo_type=kind, revision=commit, recursive=True)
-    return commit, sorted((file for file in tree if isinstance(file, RepoFile)), key=lambda file: file.path)
+    listed = sorted((file for file in tree if isinstance(file, RepoFile)), key=lambda file: file.path)
+    remember(ref, kind, commit, listed)
+    return commit, listed
+
+
+def _recall_files(ref: HubRef, kind: Kind) -> tuple[str, list[RepoFile]]:
+    """Return what `_list_files` returned when the reference was last fetched here."""
+    try:
+        commit, listed = recall(ref, kind)
+        if _COMMIT.fullmatch(commit):
+            return commit, listed
+    except LookupError:
+        pass
+    raise InputError(f"{_name(ref)} is not in the cache, and HF_HUB_OFFLINE is set", fix=_fetch_first())
+
+
+def _find_cached(ref: HubRef, kind: Kind, commit: str, file: RepoFile) -> Path:
+    """Return the path of the file in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(ref.repo, file.path, repo_type=kind, revision=commit)
+    if not isinstance(path, str) or _digest(Path(path), file) != _listed_digest(file):
+        state = "damaged" if isinstance(path, str) else "missing"
+        raise InputError(
+            f"{_name(ref)}: {file.path} is {state} in the cache, and HF_HUB_OFFLINE is set", fix=_fetch_first()
+        )
+    return Path(path)
+
+
+def _fetch_first() -> str:
+    from huggingface_hub import constants
+
+    return f"run `orcac fetch SPEC` where there is internet, with the same cache: HF_HOME={constants.HF_HOME}"
 
 
 def _choose(ref: HubRef, listed: list[RepoFile], suffix: str, packed: tuple[str, ...]) -> list[RepoFile]:
@@ -300,9 +341,13 @@ def _download(ref: HubRef, kind: Kind, commit: str, file: RepoFile, bar: type) -
                 tqdm_class=bar,
             )
         )
-        if _digest(path, file) == (file.lfs.sha256 if file.lfs else file.blob_id):
+        if _digest(path, file) == _listed_digest(file):
             return path
     raise OSError("the digest is not the listed one")
+
+
+def _listed_digest(file: RepoFile) -> str:
+    return file.lfs.sha256 if file.lfs else file.blob_id
 
 
 def _digest(path: Path, file: RepoFile) -> str:
@@ -399,7 +444,10 @@ def _translate(error: BaseException, ref: HubRef, kind: Kind, verb: str) -> tupl
                 return InputError(f"{page} must not be {verb} (HTTP {status})", fix=fix), False
             return EndpointError(f"{host} answered HTTP {status}", fix=later), status in (408, 429) or status >= 500
         case errors.HTTPError():
-            fix = "check the network, the proxy and HF_ENDPOINT, and run again; the files fetched so far are kept"
+            fix = (
+                "check the network, the proxy and HF_ENDPOINT, and run again; the files fetched so far are kept. "
+                "If this node has no internet, run `orcac fetch SPEC` on one that has, and set HF_HUB_OFFLINE=1 here"
+            )
             return EndpointError(f"{host} cannot be reached, or the connection broke off", fix=fix), True
         case OSError() | RuntimeError() if number := _system_error(error):
             full = number in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Tests of orcac/hub.py: references, and files fetched over loopback by the library's own protocol, with faults."""
+"""Tests of orcac/hub.py and orcac/listing.py: references, and files fetched over loopback, with faults."""
 
 from __future__ import annotations
 
@@ -349,3 +349,39 @@ def test_the_command_reads_the_environment_and_shows_no_token(tmp_path):
     written = [path.read_bytes() for path in Path(tmp_path).rglob("*") if path.is_file()]
     shown = "".join([made.stdout, made.stderr, refused.stdout, refused.stderr]).encode()
     assert not any(server.token.encode() in text for text in [shown, *written])
+
+
+def test_a_reference_is_read_from_the_cache_when_offline(server, monkeypatch, tmp_path):
+    files = {"data/a.jsonl": SMALL, "data/b.jsonl": LARGE, "data/readme.md": b"x"}
+    commit = server.add("datasets/o/n", files)
+    online = get("hf://o/n/data", suffix=".jsonl")
+    server.add("datasets/o/n", files | {"data/c.jsonl": SMALL})  # the branch moves, and the cache does not see it
+    asked = len(server.log)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert get("hf://o/n/data", suffix=".jsonl") == online
+    assert get(f"hf://o/n@{commit}/data/a.jsonl").files == online.files[:1]
+    with pytest.raises(InputError, match=r"data/readme\.md is missing in the cache, and HF_HUB_OFFLINE") as partial:
+        get("hf://o/n/data/*")
+    assert "`orcac fetch SPEC`" in partial.value.fix and "HF_HOME" in partial.value.fix
+    with pytest.raises(InputError, match="o/other@main is not in the cache, and HF_HUB_OFFLINE"):
+        get("hf://o/other")
+    (path, _), *_ = online.files
+    path.resolve().write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"data/a\.jsonl is damaged in the cache"):
+        get("hf://o/n/data", suffix=".jsonl")
+    assert len(server.log) == asked, "nothing was asked"
+
+
+def test_listings_that_cannot_be_read_count_as_none(server, monkeypatch, tmp_path):
+    commit = server.add("datasets/o/n", {"a.jsonl": SMALL})
+    get("hf://o/n")
+    listing = tmp_path / "cache" / "datasets--o--n" / "orcac" / f"{commit}.json"
+    assert listing.is_file()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for content in ("", "3", "[3]", '[{"path": "../x"}]', "{}x"):
+        listing.write_text(content)
+        with pytest.raises(InputError, match="is not in the cache"):
+            get("hf://o/n")
+    (tmp_path / "cache" / "datasets--o--n" / "refs" / "main").write_text("../../elsewhere")
+    with pytest.raises(InputError, match="is not in the cache"):
+        get("hf://o/n")

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,7 +24,13 @@ SPEC = SPEC.replace("learning_rate: 2e-3,", "learning_rate: 2e-3, order: {by: pa
 
 def orcac(folder: Path, *line: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [BIN / "orcac", *line], cwd=ROOT, env=environment(folder, **more), capture_output=True, text=True, timeout=400
+        [BIN / "orcac", *line],
+        cwd=ROOT,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        umask=0o002,  # of a user whose group shares the store
     )
 
 
@@ -49,6 +56,7 @@ def read_packages(folder: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
+    folder.chmod(0o2775)
     (folder / "spec.yaml").write_text(SPEC)
     done = orcac(folder, "run", str(folder / "spec.yaml"))
     assert done.returncode == 0, done.stderr[-3000:]
@@ -67,6 +75,13 @@ def test_every_kind_is_made_and_a_second_run_does_nothing(finished: Path) -> Non
     assert artifacts(finished) == before
     status = json.loads(orcac(finished, "status", "--json").stdout)
     assert {state["name"] for state in status["states"].values()} == {"done"}
+
+
+def test_the_group_may_read_and_continue_everything_in_the_store(finished: Path) -> None:
+    paths = [finished / "store", *(finished / "store").rglob("*")]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
+    assert not [path for path, mode in modes.items() if mode & 0o060 != 0o060]
+    assert not [path for path, mode in modes.items() if path.is_dir() and mode != 0o2775]
 
 
 def test_cold_jobs_leave_the_bytes_of_warm_ones(finished: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ GROUPS = {
         "completion": "Print the script with which a shell completes commands.",
     },
     "Run": {
+        "fetch": "Download what a run needs from a hub, for nodes without internet.",
         "run": "Compile, run with Snakemake, print the result table.",
         "eval": "Measure a model on benchmarks, without training one.",
         "make": "Make one node, as Snakemake does.",

@@ -76,7 +76,7 @@ class _Tee(io.TextIOBase):
         log.parent.mkdir(parents=True, exist_ok=True)
         self._terminal = terminal
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # another user may have put a link there
-        self._log = os.fdopen(os.open(log, flags, 0o644), "a", encoding="utf-8", buffering=1)
+        self._log = os.fdopen(os.open(log, flags, 0o666), "a", encoding="utf-8", buffering=1)
         self._log.write(time.strftime("--- %Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
 
     def write(self, text: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from orcac.collect.recipe import Weights
 from orcac.hub import fetch
 from orcac.recipe import Execution, resolve_file
+from orcac.store.durable import share
 
 __all__ = ["link_weights"]
 
@@ -17,6 +18,7 @@ def link_weights(weights: Weights | None, execution: Execution, *, work: Path, l
     if weights is None:
         return None
     folder = Path(tempfile.mkdtemp(prefix="model-", dir=work))  # of this process alone: shards run side by side
+    share(folder)
     if weights.hub:
         fetched = fetch(weights.hub, kind="model", label=label)
         files = {PurePosixPath(name).name: path for path, name in fetched.files}

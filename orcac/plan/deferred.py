@@ -1,32 +1,68 @@
 """Lists the parts of a plan that are deferred: sources on a hub, and nodes that cannot be made yet.
 
-A file on a hub is ordinary: a recipe holds its address, and it is fetched when its node is made. A node that cannot be
-made yet has `blockers`: files that are not here.
+A file on a hub is ordinary: a recipe holds its address, and it is fetched when its node is made, or before by `orcac
+fetch`. A node that cannot be made yet has `blockers`: files that are not here.
 """
 
 from __future__ import annotations
 
-from orcac.collect.recipe import CollectRecipe
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
 from orcac.sample.recipe import SampleRecipe
-from orcac.score.recipe import ScoreRecipe
+from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.student.recipe import StudentRecipe
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class HubSource(NamedTuple):
+    """Files on a hub that a node reads."""
+
+    kind: Literal["dataset", "model"]
+    ref: HubRef
+    format: str = ""  # of a query source, which reads the files of this format alone
+
+    @property
+    def address(self) -> str:
+        """hf://OWNER/NAME@REVISION[/PATH]"""
+        return f"hf://{self.ref.repo}@{self.ref.revision}" + (f"/{self.ref.path}" if self.ref.path else "")
+
+
+def list_hub_sources(node: Node) -> tuple[HubSource, ...]:
+    """Return the sources that a node fetches when it is made."""
+    recipe = node.recipe
+    if isinstance(recipe, SampleRecipe) and recipe.source:
+        return tuple(HubSource("dataset", ref, recipe.source.format) for ref in recipe.source.hub)
+    if isinstance(recipe, StudentRecipe) and recipe.pretrained and recipe.pretrained.hub:
+        return (HubSource("model", recipe.pretrained.hub),)
+    return tuple(source for asked in _list_asked(node) for source in _list_answerers(asked))
+
+
+def list_served_models(node: Node) -> tuple[HubSource, ...]:
+    """Return the models that a vLLM server of the node's own loads from a hub, by itself."""
+    execution = node.execution
+    settings = execution.endpoint if isinstance(execution, CollectExecution) else None
+    settings = execution.judge if isinstance(execution, ScoreExecution) else settings
+    if settings is None or settings.kind != "vllm" or settings.path:
+        return ()
+    models = [asked.model for asked in _list_asked(node)]
+    return tuple(
+        HubSource("model", HubRef(repo=model))
+        for model in models
+        if _REPOSITORY.fullmatch(model) and not Path(model).exists()
+    )
 
 
 def list_hub_addresses(node: Node) -> tuple[str, ...]:
-    """Return the addresses (hf://OWNER/NAME@REVISION[/PATH]) that a node fetches when it is made."""
-    hub: tuple[HubRef, ...] = ()
-    if isinstance(node.recipe, SampleRecipe) and node.recipe.source:
-        hub = node.recipe.source.hub
-    elif isinstance(node.recipe, CollectRecipe) and node.recipe.recording:
-        hub = node.recipe.recording.hub
-    elif isinstance(node.recipe, ScoreRecipe) and node.recipe.judge and node.recipe.judge.asked.recording:
-        hub = node.recipe.judge.asked.recording.hub
-    elif isinstance(node.recipe, StudentRecipe) and node.recipe.pretrained and node.recipe.pretrained.hub:
-        hub = (node.recipe.pretrained.hub,)
-    return tuple(f"hf://{ref.repo}@{ref.revision}" + (f"/{ref.path}" if ref.path else "") for ref in hub)
+    """Return the addresses of `list_hub_sources`."""
+    return tuple(source.address for source in list_hub_sources(node))
 
 
 def describe_deferred(plan: Plan) -> list[str]:
@@ -36,3 +72,18 @@ def describe_deferred(plan: Plan) -> list[str]:
     return [f"resolves later: {address}" for address in dict.fromkeys(addresses)] + [
         f"waits: {reason}" for reason in dict.fromkeys(blockers)
     ]
+
+
+def _list_asked(node: Node) -> list[CollectRecipe]:
+    """Return the teacher or the judge that a node asks."""
+    if isinstance(node.recipe, CollectRecipe):
+        return [node.recipe]
+    return [node.recipe.judge.asked] if isinstance(node.recipe, ScoreRecipe) and node.recipe.judge else []
+
+
+def _list_answerers(asked: CollectRecipe) -> Iterator[HubSource]:
+    """Yield the recorded answers and the weights of a teacher or a judge."""
+    for ref in asked.recording.hub if asked.recording else ():
+        yield HubSource("dataset", ref)
+    if asked.weights and asked.weights.hub:
+        yield HubSource("model", asked.weights.hub)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,25 @@ def retry_stale(read: Callable[[], T]) -> T:
             if error.errno != errno.ESTALE:
                 raise
     return read()
+
+
+def share(path: Path) -> None:
+    """Give a file or folder that a library made private the permissions of a new one: those that the umask leaves.
+
+    A folder keeps its set-group-ID bit, by which the files of a shared store belong to the group.
+    """
+    mode = path.stat().st_mode
+    usual = 0o777 if stat.S_ISDIR(mode) else 0o666
+    path.chmod((usual & ~_read_umask()) | (mode & stat.S_ISGID))
+
+
+def _read_umask() -> int:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    umask = os.umask(0o077)  # not Linux: the only way to read it is to set it
+    os.umask(umask)
+    return umask
 
 
 def refresh_listing(folder: Path) -> None:
@@ -149,7 +169,7 @@ def new_folder(out: Path, *, needs: int = 0) -> Iterator[Path]:
     part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
         yield part
-        part.chmod(0o755)
+        share(part)
         for path in [*part.rglob("*"), part]:
             if path.is_dir():
                 sync_folder(path)

@@ -279,7 +279,7 @@ class Store:
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                path.chmod(0o644)  # some writers make their files private, and a store is shared
+                durable.share(path)  # some writers make their files private, and a store is shared
                 durable.move(path, folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)

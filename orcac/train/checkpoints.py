@@ -159,6 +159,7 @@ class Saver(TrainerCallback):
             lines = [self._stage.work / name for name in (MetricsWriter.FILES[0], MetricsWriter.HOLDOUT)]
             files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _MARKER)
             for path in [*files, *(line for line in lines if line.is_file())]:
+                durable.share(path)
                 durable.sync_file(path)
             digests = {str(path.relative_to(folder)): file_digest(path) for path in files}
             durable.write(folder / _MARKER, json.dumps(_describe_layout(self._stage) | {"files": digests}))

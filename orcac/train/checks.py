@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, Trainer
 
 from orcac.errors import InputError, OrcacError, StoreError
+from orcac.store.durable import share
 from orcac.tokenize.rowfile import MASKED, RowFile, TokenCounts
 from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
@@ -108,6 +109,7 @@ def check_checkpoint(work: Path, model: PreTrainedModel) -> None:
     weights = {"weight": min(model.parameters(), key=torch.Tensor.numel).detach().cpu().clone()}
     state = {"moments": weights["weight"], "random": torch.get_rng_state(), "step": 1}
     with tempfile.TemporaryDirectory(dir=work, prefix="probe-") as folder:
+        share(Path(folder))  # another member of the group removes it if this process is killed
         weights_file, state_file = Path(folder) / "model.safetensors", Path(folder) / "optimizer.pt"
         save_file(weights, weights_file)
         torch.save(state, state_file)

@@ -139,3 +139,23 @@ def test_a_listing_is_refreshed_by_a_file_that_is_gone_afterwards(tmp_path: Path
     assert tmp_path.stat().st_mtime_ns >= before, "the folder has changed, which a network file system notices"
     assert not list(tmp_path.iterdir())
     durable.refresh_listing(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(("umask", "folder_mode", "file_mode"), [(0o002, 0o2775, 0o664), (0o027, 0o2750, 0o640)])
+def test_what_a_library_made_private_is_shared_as_the_umask_says(
+    tmp_path: Path, umask: int, folder_mode: int, file_mode: int
+) -> None:
+    tmp_path.chmod(0o2775)
+    before = os.umask(umask)
+    try:
+        path = tmp_path / "private"
+        path.touch(0o600)
+        durable.share(path)
+        with durable.new_folder(tmp_path / "folder") as folder:
+            (folder / "sub").mkdir()
+        assert stat.S_IMODE(path.stat().st_mode) == file_mode
+        for made in (tmp_path / "folder", tmp_path / "folder" / "sub"):
+            assert stat.S_IMODE(made.stat().st_mode) == folder_mode
+        assert durable._read_umask() == umask
+    finally:
+        os.umask(before)
