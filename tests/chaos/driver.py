@@ -117,7 +117,8 @@ class Round:
         left, began, flips_before = events, time.monotonic(), self._record.flips.total()
         while True:
             self._record.runs += 1
-            child, disturbed = self._study.start(), False
+            disturbed = bool(find_processes(self._study.token, self._study.store))  # by those of an earlier run
+            child = self._study.start()
             while left and self._wait(child, self._draw.expovariate(1 / self._gap_s)):
                 self._trouble()
                 left, disturbed = left - 1, True
