@@ -192,15 +192,12 @@ def measure_contamination(folder: Path, table: Path, rows: int, run: bool) -> in
     queries = [query for (query,) in read_columns(folder / "responses" / "responses.parquet", ["query"])]
     indexes = filter_run._index_benchmarks(job)
     start = cpu_seconds()
-    try:
+    if hasattr(indexes, "find_overlaps"):
+        found = sum(len(indexes.find_overlaps(query, is_query=True)) for query in queries)
+    else:  # an older version
         from orcac.collect.contamination import find_overlaps
 
         found = sum(len(find_overlaps(query, indexes, 13, is_query=True)) for query in queries)
-    except ImportError:  # an older version
-        from orcac.collect.contamination import ngram_digests
-
-        found = sum(not index.isdisjoint(digests) for digests in (ngram_digests(q, 13) for q in queries)
-                    for index in indexes.values())  # fmt: skip
     print(json.dumps({"found": found}))
     os.environ["CPU"] = str(cpu_seconds() - start)
     return rows

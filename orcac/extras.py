@@ -16,7 +16,7 @@ from orcac.errors import InputError
 
 __all__ = ["EXTRAS", "Extra", "explain_missing_package", "fix_of", "is_installed"]
 
-Extra = Literal["train", "adapters", "quantize", "measure", "math", "hub", "near"]
+Extra = Literal["train", "adapters", "quantize", "measure", "math", "hub", "near", "remote"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "gguf", "tensorboardX"),
@@ -26,6 +26,7 @@ EXTRAS: dict[Extra, tuple[str, ...]] = {
     "math": ("math_verify",),
     "hub": ("huggingface_hub",),
     "near": ("rensa",),
+    "remote": ("fsspec",),
 }
 _EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 

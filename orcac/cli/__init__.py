@@ -47,6 +47,10 @@ GROUPS = {
         "explain": "Explain a node: its users, its id, its cost, its files.",
         "answers": "List, count, export or import recorded answers.",
     },
+    "Share": {
+        "push": "Send artifacts and answers to another store: a folder or a URL.",
+        "pull": "Fetch artifacts and answers from another store, and check them.",
+    },
     "Publish": {
         "export": "Write a student or a dataset as a folder with a card.",
         "delta": "Publish a student as its difference to its base; restore it.",

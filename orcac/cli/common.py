@@ -31,7 +31,7 @@ from orcac.spec.load import Experiment, load
 from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
-from orcac.study import find_study
+from orcac.study import Study, find_study
 from orcac.text import clean
 
 STYLES = {"done": "green", "upstream": "blue", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
@@ -148,10 +148,12 @@ def describe_new_store(store: Store) -> list[str]:
     return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
 
 
-def describe_upstream(plan: Plan, store: Store) -> list[str]:
-    """Return a line if the plan uses artifacts of the store's upstream: their number."""
+def describe_upstream(plan: Plan, study: Study) -> list[str]:
+    """Return a line if the plan uses artifacts of the study's upstream: their number."""
+    store = study.store
     count = sum(map(store.is_upstream, plan.nodes)) if store.upstream else 0
-    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {store.upstream}"] if count else []
+    where = study.upstream_url or store.upstream
+    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {where}"] if count else []
 
 
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:

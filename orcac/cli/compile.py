@@ -18,6 +18,7 @@ from orcac.cli.common import (
     warn_reasked,
     warn_short_stages,
 )
+from orcac.cli.upstream import look_upstream
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.needs import describe_missing
 from orcac.plan.plan import BASELINES
@@ -46,6 +47,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     check_locks(plan)
     study = find_study(specs)
     path, store = study.plan, study.store
+    look_upstream(plan, study)
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
@@ -54,7 +56,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []
     notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *describe_choices(plan), *missing]
-    notes += [*describe_upstream(plan, store), *describe_new_store(store)]
+    notes += [*describe_upstream(plan, study), *describe_new_store(store)]
     changed = plan.write(path)
     if as_json:
         arms = {name: [arm for arm in item.arms if arm != BASELINES] for name, item in plan.experiments.items()}

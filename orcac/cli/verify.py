@@ -44,7 +44,8 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
     from orcac.chat.ledger.sealing import seal
 
     specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
-    store = find_study(specs).store
+    study = find_study(specs)
+    store = study.store.own if study.upstream_url else study.store  # the files of a URL upstream are not here
     refs = [ref for ref in _find_refs(store, specs, targets) if store.has_record(ref)]
     busy = [ref for ref in refs if is_leased(store.folder(ref))]
     refs = [ref for ref in refs if ref not in busy]

@@ -137,10 +137,17 @@ class Store:
         )
 
     def list_finished(self, kind: str) -> list[str]:
-        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted."""
+        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted.
+
+        Nodes of an upstream at a URL whose files are not here are left out.
+        """
         stores = [self, *([Store(self.upstream)] if self.upstream else [])]
         refs = {ref for store in stores for ref in store.refs() if ref.startswith(f"{kind}/")}
-        return sorted(ref for ref in refs if self.is_done(ref))
+        return sorted(ref for ref in refs if self.is_own(ref) or (self.is_upstream(ref) and self._has_files(ref)))
+
+    def _has_files(self, ref: str) -> bool:
+        """Return whether there are files beside a node's record."""
+        return any(path.name != "artifact.json" for path in self.find_folder(ref).iterdir())
 
     @property
     def answers(self) -> Path:
@@ -269,23 +276,40 @@ class Store:
         the lease meanwhile.
         """
         folder = self.folder(ref)
-        refuse_links(folder, skip=_WORKING)
-        if not owns_lease(folder):
-            fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
-            raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
+        self._check_lease(ref)
         with disk_errors(folder):
             files: dict[str, FileFacts] = {}
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                durable.share(path)  # some writers make their files private, and a store is shared
-                durable.move(path, folder / name)
+                _move(path, folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
         self.clear_error(ref)
+
+    def adopt(self, ref: str, staged: Path, content: bytes) -> None:
+        """Publish an artifact of another store: its files, which are under `staged` and were checked, and its record.
+
+        content: the bytes of its `artifact.json`. Raises StoreError as `publish`.
+        """
+        folder = self.folder(ref)
+        self._check_lease(ref)
+        with disk_errors(folder):
+            for name in parse_record(content)["files"]:
+                _move(staged / name, folder / name)
+            durable.write(folder / "complete.json", content)
+            durable.write(folder / "artifact.json", content)
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        self.clear_error(ref)
+
+    def _check_lease(self, ref: str) -> None:
+        """Raise StoreError if this process lost the node's lease, or if there is a link in the node's folder."""
+        refuse_links(self.folder(ref), skip=_WORKING)
+        if not owns_lease(self.folder(ref)):
+            fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
+            raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
 
     def record_error(self, ref: str, message: str, code: int) -> None:
         """Write the reason why a try failed, for `orcac run` and `orcac status`."""
@@ -334,6 +358,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
+def is_ref(text: str) -> bool:
+    """Return whether a text has the form of a node's name, KIND/ID."""
+    return _REF.fullmatch(text) is not None
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Return the record of an artifact, its `artifact.json`.
 
@@ -341,23 +370,33 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        content = durable.retry_stale(path.read_bytes)
+        return parse_record(durable.retry_stale(path.read_bytes))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
+    except ValueError:
+        raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
+
+
+def parse_record(content: bytes) -> dict[str, Any]:
+    """Return the record of an artifact from the bytes of its `artifact.json`.
+
+    Raises ValueError if they are damaged, or name a file outside the artifact's folder.
+    """
+    try:
         record: dict[str, Any] = json.loads(content.decode("utf-8"))
         if stated := record.pop(_DIGEST, None):
             text, _, end = content.rpartition(_BEFORE_DIGEST)
             if end != f'"{stated}"\n}}\n'.encode() or hashlib.sha256(text).hexdigest() != stated:
-                raise ValueError  # it has changed since it was written
+                raise ValueError("it has changed since it was written")
         for name, facts in record["files"].items():
             if not is_inside(name) or name.split("/")[0] in _NOT_FILES:
-                raise ValueError  # a file outside the folder, or one that is not the artifact's
+                raise ValueError("it names a file outside the folder, or one that is not the artifact's")
             if not (facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])):
-                raise ValueError
-    except FileNotFoundError:
-        raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
+                raise ValueError("it has no size or digest of a file")
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError("it is not a record of an artifact") from None
     return record
 
 
@@ -424,6 +463,13 @@ def _damaged_files(
                 fix = "mend its disk or permissions"
                 raise StoreError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
             yield Damage(path, "the file is damaged (its disk cannot read it)")
+
+
+def _move(path: Path, to: Path) -> None:
+    """Move a finished file to its place in an artifact, where others may read it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    durable.share(path)  # some writers make their files private, and a store is shared
+    durable.move(path, to)
 
 
 def _write(path: Path, record: Mapping[str, object]) -> None:

@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--events", type=int, default=12, help="failures in a round")
     parser.add_argument("--gap", type=float, default=0.1, help="mean time between two failures, in undisturbed runs")
-    parser.add_argument("--slurm", type=Path, metavar="UP", help="start a private Slurm for every fourth round")
+    parser.add_argument("--slurm", type=Path, metavar="UP", help="start a private Slurm for every second round")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep a copy of a failed round's study here")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
@@ -37,7 +37,7 @@ def main() -> int:
             epochs = LONG if number % 4 == 3 else SHORT
             if epochs not in expected:
                 expected[epochs] = run_undisturbed(folder / f"undisturbed-{epochs}", epochs=epochs)
-            up = given.slurm if number % 4 == 1 else None
+            up = given.slurm if number % 2 == 0 else None
             seed = given.seed + number
             run_round(
                 folder / f"round-{number}", record, seed=seed, epochs=epochs, events=given.events, gap=given.gap,

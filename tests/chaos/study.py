@@ -97,7 +97,14 @@ class Study:
         """Start `orcac run` in a session of its own; its output goes to the end of `log`."""
         line = [str(BIN / "orcac"), "run", "study.yaml"]
         if self.slurm:
-            line += ["--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
+            line += [
+                "--profile",
+                str(ROOT / "slurm"),
+                "--slurm-init-seconds-before-status-checks",
+                "2",
+                "--latency-wait",
+                "5",
+            ]
             line += ["--slurm-logdir", str(self.folder.with_suffix(".slurm"))]
         with self.log.open("ab") as log:
             return subprocess.Popen(
