@@ -9,7 +9,7 @@ demo: $(STAMP)   ## install, run the miniature experiment, print its table
 	$(BIN)/orcac run specs/tiny.yaml
 
 test: $(STAMP)   ## the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup   # tests of one group, such as those on one Slurm, share a process
 
 env: $(STAMP)    ## the virtual environment only
 

@@ -14,9 +14,9 @@ from orcac.cli.common import (
     describe_new_store,
     describe_unmeasured,
     describe_upstream,
+    size_jobs,
     warn_outdated,
     warn_reasked,
-    warn_short_stages,
 )
 from orcac.cli.upstream import look_upstream
 from orcac.plan.deferred import describe_deferred
@@ -51,7 +51,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
-    warn_short_stages(plan, experiments, store)
+    size_jobs(plan, experiments, store)
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []

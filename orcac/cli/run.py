@@ -25,9 +25,9 @@ from orcac.cli.common import (
     describe_new_store,
     describe_unmeasured,
     describe_upstream,
+    size_jobs,
     warn_outdated,
     warn_reasked,
-    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
@@ -94,7 +94,7 @@ def run_specs(
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    notes = [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]
+    notes = [*describe_unmeasured(experiments), *size_jobs(plan, experiments, store)]
     for line in [*notes, *describe_upstream(plan, study)]:
         click.echo(clean(line), err=True)
     plan.write(study.plan)

@@ -7,7 +7,8 @@
     <files>         the files that the kind makes
     work/           progress of an unfinished node: checkpoints, partial answers; removed at the end
     lease.json      the lease of the process that makes it now (lease.py)
-    error.json      the reason why the last try failed
+    error.json      the reason why the last try failed, and the run of that try (tries.py)
+    tries.json      the Slurm jobs in which a run tried to make it (tries.py)
     log.txt         the output of the last try
     shards/         a folder like this one for each shard of a node, with `done.json` as its marker
 
@@ -41,13 +42,15 @@ from orcac.errors import StoreError
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 from orcac.store.links import find_links, is_inside, is_plain, refuse_irregular, refuse_link, refuse_links, remove_links
+from orcac.store.tries import RUN, Cause
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
 _ID = re.compile("[0-9a-f]{20}")
 # of chat/ledger/files.py
 _ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|(?:[0-9a-f]{16}){1,2}\.parquet")
 _WORKING = ("shards", "work")  # folders of a node that its jobs use while they make it
-_NOT_FILES = (*_WORKING, "lease.json", "lease.lock", "error.json", "log.txt", "artifact.json", "complete.json")
+_NOTES = ("lease.json", "lease.lock", "error.json", "tries.json", "log.txt")  # on the making of a node
+_NOT_FILES = (*_WORKING, *_NOTES, "artifact.json", "complete.json")
 
 
 _DIGEST = "sha256"  # the last field of a record: the digest of the bytes before it
@@ -288,6 +291,7 @@ class Store:
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
         self.clear_error(ref)
+        (folder / "tries.json").unlink(missing_ok=True)
 
     def adopt(self, ref: str, staged: Path, content: bytes) -> None:
         """Publish an artifact of another store: its files, which are under `staged` and were checked, and its record.
@@ -311,10 +315,12 @@ class Store:
             fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
             raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
 
-    def record_error(self, ref: str, message: str, code: int) -> None:
-        """Write the reason why a try failed, for `orcac run` and `orcac status`."""
+    def record_error(self, ref: str, message: str, code: int, *, short_of: Cause = "", is_final: bool = False) -> None:
+        """Write the reason why a try failed, for `orcac run`, `orcac status` and the next try (tries.py)."""
         with contextlib.suppress(OSError):
-            _write(self.folder(ref) / "error.json", {"message": message, "exit_code": code})
+            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, "")}
+            record |= {"short_of": short_of, "is_final": is_final}
+            _write(self.folder(ref) / "error.json", record)
 
     def clear_error(self, ref: str) -> None:
         """Remove the reason why an earlier try failed."""

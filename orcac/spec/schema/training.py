@@ -279,10 +279,16 @@ Gpu = Literal[
 ]
 
 
+Features = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+([&|][A-Za-z0-9_.:-]+)*$", max_length=200)]
+
+
 class Work(Frozen):
     threads: Count = execution("CPU threads of a job", 1)
-    memory: Megabytes = execution("memory of a job", 2000, unit="MiB")
-    time: Minutes = execution("time limit of a job", 120, unit="minutes")
+    memory: Megabytes | None = execution("memory of a machine for a job; estimated when absent", None, unit="MiB")
+    time: Minutes | None = execution("time limit of a job; estimated when absent", None, unit="minutes")
+    constraint: Features | None = execution(
+        "features that the machine must have, as Slurm's `--constraint` takes them: `a100`, `a100|h100`, `ib&ssd`", None
+    )
 
 
 class EvalWork(Work):
@@ -294,7 +300,9 @@ class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
-    gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    gpu: Gpu | None = execution(
+        "model of the GPU, for estimates; the scheduler is asked for it if the profile has its name there", None
+    )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
         "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
     )
@@ -314,7 +322,9 @@ class TrainWork(Work):
         1,
     )
     gpu: Gpu | None = execution(
-        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic", None
+        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic; the scheduler is asked for "
+        "it if the profile has its name there",
+        None,
     )
     precision: Literal["fp32", "bf16"] = semantic("precision of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution(
