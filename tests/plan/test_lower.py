@@ -171,6 +171,19 @@ def test_a_teacher_as_judge_has_the_shipped_prompts_and_the_sampling_of_judges(t
     assert lowered(tmp_path, named).nodes.keys() == plan.nodes.keys()
 
 
+def test_the_wording_of_a_teacher_changes_the_scores_alone(tmp_path: Path) -> None:
+    before = lowered(tmp_path, SPEC)
+    worded = {"checker": ["auto", "form"], "form_of": "u"}
+    after = lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": worded}}))
+    scores = [node for ref, node in after.nodes.items() if ref not in before.nodes and node.kind != "report"]
+    assert {node.kind for node in scores} == {"score"}
+    replies = after.experiments["many"].addresses["base"]["replies/u/b"]
+    assert [node.inputs["form_of"] for node in scores] == [(replies,)] * len(scores)
+    other = lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": worded | {"form_of": "t"}}}))
+    added = [node for ref, node in other.nodes.items() if ref not in after.nodes]
+    assert {node.kind for node in added} == {"collect", "score", "report"}
+
+
 def test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text('{"q": "Why?", "a": "So.", "r": "8 9"}\n')
     tape = {"kind": "replay", "path": "q.jsonl", "fields": {"question": "q", "answer": "a"}}
@@ -409,6 +422,29 @@ def test_a_pretrained_student_needs_a_system_role_if_it_meets_a_system_message(t
     assert needs(merged(empty, {"datasets": {"e": {"draw": {"q": [8]}}}}))
     assert needs({"curriculum": [], "benchmarks": {"b": {"system": 7}}})
     assert not needs({"curriculum": []})
+
+
+def test_a_pretrained_student_expects_the_reasoning_that_its_stages_learn(tmp_path: Path) -> None:
+    base = {"base": "hf://some/model", "like": "7B"}
+    solver = {"endpoint": {"kind": "solver"}}
+    (tmp_path / "tape.jsonl").write_text('{"q": "1", "a": "2", "r": "3"}\n')
+    replay = {"kind": "replay", "path": "tape.jsonl", "fields": {"question": "q", "answer": "a"}}
+    reasoned = merged({"endpoint": replay}, {"endpoint": {"fields": {"reasoning": "r"}}})
+
+    def expects(teacher: Any, learn: Any = None) -> str:
+        spec = merged(
+            SPEC | {"student": base, "ablations": {}},
+            {"stages": {name: {"learn": learn} for name in "sx"}} if learn else {},
+        )
+        spec["teachers"] = {name: {"model": "expert"} | teacher for name in spec["teachers"]}
+        plan = lowered(tmp_path, spec)
+        execution: Any = plan.nodes[plan.experiments["many"].addresses["base"]["student"]].execution
+        return str(execution.reasoning)
+
+    assert expects(solver) == expects({"endpoint": replay}) == "none"
+    assert expects(solver | {"sampling": {"extra": {"reasoning": True}}}) == expects(reasoned) == "certain"
+    assert expects(reasoned, learn=["answer"]) == "none"
+    assert expects({"endpoint": {"kind": "openai"}}) == "perhaps"
 
 
 def test_the_date_and_the_system_role_of_a_template_are_in_the_recipe_where_they_are_given(tmp_path: Path) -> None:
