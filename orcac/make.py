@@ -171,7 +171,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     print_line(f"{node.kind} {node.label} ({node.ref})")
     if store.is_upstream(node.ref):
         print_line(f"{node.ref} is in {store.upstream} as well; it is made here too")
-    started, cpu = time.time(), _cpu_seconds()
+    started, begun, cpu = time.time(), time.monotonic(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
     with hold_gpus(node.execution.gpus):
         summary = KINDS[node.kind].load_run()(job)
@@ -184,15 +184,18 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
         "summary": summary.as_json(),
-        "made": _provenance(started, cpu, job.packages or packages_in_use()),
+        "made": _provenance(started, time.monotonic() - begun, cpu, job.packages or packages_in_use()),
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
-    print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
+    print_line(f"{node.kind} {node.label}  made in {time.monotonic() - begun:.1f} s")
 
 
-def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provenance:
-    """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time."""
+def _provenance(started: float, seconds: float, cpu: float, packages: dict[str, str]) -> Provenance:
+    """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time.
+
+    It took `seconds` of a clock that does not jump.
+    """
     usages = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "orcac": __version__,
@@ -200,7 +203,7 @@ def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provena
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(seconds, 3),
         "cpu_seconds": round(_cpu_seconds() - cpu, 3),
         "peak_memory_mb": round(max(usage.ru_maxrss for usage in usages) / 1024, 1),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),

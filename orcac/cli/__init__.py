@@ -29,6 +29,7 @@ GROUPS = {
         "diff": "Compare two arms or specs: changes, nodes to remake, price.",
         "power": "Show the smallest difference that a spec could show, beside its price.",
         "pin": "Lock the ids of specs; compile then refuses to move them.",
+        "profile": "Write a Snakemake profile of your own cluster.",
         "schema": "Print the JSON Schema of a spec, for editors.",
         "completion": "Print the script with which a shell completes commands.",
     },

@@ -226,7 +226,7 @@ class Store:
         twin = marker.with_name("complete.json")
         refuse_link(marker, self.root)
         with disk_errors(marker.parent):
-            marker_alone = marker.is_file() and not _is_record(marker) and _is_record(twin)
+            marker_alone = marker.is_file() and not _is_record(marker) and _is_sound(twin)
             marker.unlink(missing_ok=True)
             if marker_alone:
                 return
@@ -247,7 +247,7 @@ class Store:
         records = [self.folder(ref) / name for name in ("artifact.json", "complete.json")]
         refuse_link(records[0], self.root)
         for sound, other in (records, records[::-1]):
-            if has_digest(sound) and not any(_damaged_files(sound.parent, read_record(sound)["files"])):
+            if has_digest(sound) and _is_sound(sound):
                 durable.write(other, sound.read_bytes())
                 return True
         return False
@@ -420,6 +420,11 @@ def _is_record(path: Path) -> bool:
     except StoreError:
         return False
     return True
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether there is a record at `path`, and all files that it names are as it says."""
+    return _is_record(path) and not any(_damaged_files(path.parent, read_record(path)["files"]))
 
 
 def _find_links(folder: Path, *, skip: Collection[str] = ()) -> Iterator[Damage]:

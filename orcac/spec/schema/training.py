@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
+from orcac.spec.schema.answers import Measure
 from orcac.spec.units import (
     BatchSize,
     Learnt,
@@ -23,11 +24,12 @@ from orcac.spec.units import (
 
 
 class Shape(Frozen):
-    hidden: Count = semantic("width of the residual stream")
-    layers: Count = semantic("number of blocks")
-    heads: Count = semantic("number of attention heads")
-    kv_heads: Count | None = semantic("number of key and value heads; that of `heads` when absent", None)
-    intermediate: Count = semantic("width of the MLP")
+    # the largest values are ten times those of any published model: more of them would take all memory
+    hidden: Count = semantic("width of the residual stream", le=200_000)
+    layers: Count = semantic("number of blocks", le=2_000)
+    heads: Count = semantic("number of attention heads", le=10_000)
+    kv_heads: Count | None = semantic("number of key and value heads; that of `heads` when absent", None, le=10_000)
+    intermediate: Count = semantic("width of the MLP", le=1_000_000)
     init_std: Number = semantic("standard deviation of the initial weights", 0.02, gt=0)
     tie_embeddings: StrictBool = semantic("use one matrix for input and output embeddings", False)
 
@@ -36,7 +38,7 @@ Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 
 class Tokenizer(Frozen):
-    vocabulary: Annotated[int, Field(ge=300), NUMBERS_ONLY] = semantic(
+    vocabulary: Annotated[int, Field(ge=300, le=10_000_000), NUMBERS_ONLY] = semantic(
         "size of the vocabulary of the byte-level BPE, with special tokens", unit="tokens"
     )
     train_on: tuple[Name, ...] = semantic(
@@ -126,13 +128,14 @@ Parts = dict[
 
 
 class Order(Frozen):
-    by: Literal["length", "pass_rate"] = semantic(
+    by: Measure = semantic(
         "length: the learnt tokens of an example, short ones first. pass_rate: the share of right answers to its "
-        "question, as in `datasets.D.sample.by`, easy ones first; examples of questions without one come last"
+        "question, as in `datasets.D.sample.by`, easy ones first; `{judge: NAME}`: the points of the answers to it, as "
+        "there, those with most points first. Examples of questions without such a value come last"
     )
     descending: StrictBool = semantic("long ones, or hard ones, first", False)
     of: Name | None = semantic(
-        "with pass_rate: the dataset whose answers are rated; that of the examples when absent", None
+        "with pass_rate or a judge: the dataset whose answers are rated; that of the examples when absent", None
     )
 
 
