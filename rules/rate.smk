@@ -13,6 +13,7 @@ rule rate:
     resources:
         mem_mb=PLAN.memory("rate"),
         runtime=PLAN.minutes("rate"),
+        gpu=PLAN.gpus("rate"),
         constraint=PLAN.constraint("rate"),
     shell:
         "orcac make rate/{wildcards.id} --log {log:q}"
