@@ -230,6 +230,9 @@ class _ArmLowering:
             assert model is not None and student is not None
             stage = spec.stages[name]
             data = read_data(stage)
+            if spec.student and spec.student.base:
+                for part in data.parts:
+                    self._expect_reasoning(student, part)
             rows = self._add_rows(name)
             model = self._add_train(name, rows, model, replicate, student=student)
             stages.append(report.TrainedStage(name=name, dataset=data.text, tokenize=rows, train=model))
@@ -621,6 +624,19 @@ class _ArmLowering:
             mark=replicate.mark,
             inputs=inputs,
         )
+
+    def _expect_reasoning(self, student: str, part: StagePart) -> None:
+        """Make the student check its chat template if it learns the reasoning of a part of a stage's data."""
+        teacher = self.spec.teachers[self.spec.datasets[part.dataset].teacher]
+        endpoint, is_certain = teacher.endpoint, False
+        if not part.learns_reasoning or isinstance(endpoint, schema.ReferenceEndpoint):
+            return
+        if isinstance(endpoint, schema.ReplayEndpoint):
+            is_certain = "reasoning" in endpoint.fields
+        elif isinstance(endpoint, schema.SolverEndpoint):
+            is_certain = bool(teacher.sampling.extra.get("reasoning"))
+        if is_certain or not isinstance(endpoint, schema.ReplayEndpoint | schema.SolverEndpoint):
+            self.plan.expect_reasoning(student, is_certain=is_certain)
 
     def _has_system_messages(self) -> bool:
         """Return whether the student learns from, or is asked, a conversation with a system message."""
