@@ -63,7 +63,8 @@ class UrlPlace:
     def size(self, name: str) -> int | None:
         try:
             with self.errors(name):
-                return int(self._fs.info(self._path(name), refresh=True)["size"] or 0)
+                self._fs.invalidate_cache(self._path(name))
+                return int(self._fs.info(self._path(name))["size"] or 0)
         except FileNotFoundError:
             return None
 
