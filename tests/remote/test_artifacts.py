@@ -341,6 +341,10 @@ def test_an_address_that_cannot_be_used_is_named_without_its_password(tmp_path: 
     for address in (str(tmp_path / "file"), "none://x/y", "simplecache::memory://x", "memory://x?versionId=1"):
         with pytest.raises(InputError):
             open_place(address)
+    for address in ("http://127.0.0.1:1/store?sig=hunter2", "http://127.0.0.1:1/store#hunter2"):
+        with pytest.raises(InputError) as refused:
+            open_place(address)
+        assert "hunter2" not in str(refused.value) and "127.0.0.1:1/store" in str(refused.value)
     place = open_place("http://me:hunter2@127.0.0.1:1/store")
     assert "hunter2" not in place.label and "me" not in place.label.split("/")[2].split(":")[0]
     with pytest.raises(EndpointError) as caught:
