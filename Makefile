@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN    := .venv/bin
 STAMP  := .venv/.installed
 
-.PHONY: demo test env lint bench clean
+.PHONY: demo test chaos env lint bench clean
 
 demo: $(STAMP)   ## install, run the miniature experiment, print its table
 	$(BIN)/orcac run specs/tiny.yaml
 
 test: $(STAMP)   ## the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup   # tests of one group, such as those on one Slurm, share a process
 
 env: $(STAMP)    ## the virtual environment only
 
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch numpy
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[train,adapters,quantize,near,measure,slurm,math,docs,dev]'
 	touch $(STAMP)
+
+chaos: $(STAMP)  ## half an hour of random failures, and a table of what happened
+	PYTHONPATH=tests $(BIN)/python -m chaos --minutes 30
 
 lint: $(STAMP)   ## style, types, import directions, rules
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ sys.path.sort(key=workflow.basedir.__eq__)
 
 from orcac.smk import Rules
 
-PLAN = Rules()
+PLAN = Rules(config)
 
 
 # Used only with --software-deployment-method apptainer; ORCAC_IMAGE must then name an image that contains orcac.

@@ -1,15 +1,17 @@
 """CPU and memory of the data path: sampling, filtering, replaying, tokenizing, packing and naming local files.
 
     ORCAC_DATA=DATA python benchmarks/data.py ROWS.parquet [--tree FOLDER] [MEASURE ...]
+    ORCAC_DATA=DATA python benchmarks/data.py --long [PART ...] [--scale 0.01]
 
 ROWS.parquet is a table of FLAN-like rows: `inputs`, `targets`, `_task_name` and, for all measures but `sample`,
 `answer`. DATA holds BIG-Bench Hard, AGIEval and the tokenizer of GPT-2. `--tree` measures another copy of orcac, for a
 comparison of two versions. The measures are the functions `measure_*` below. THREADS in the environment is the number
-of processes of `sample` and `tokenize`.
+of processes of `sample` and `tokenize`. `--long` measures the parts of data_long.py, at the size of the paper.
 
 Each measure is a process of its own. CPU seconds are those of the operating system, of the process and its children,
-without imports. `B/row` is the difference of the peak memory of two sizes, divided by the difference of their rows; of
-several processes the peaks are added, which is an upper bound.
+without imports. `slope` and `B/row` are the differences of CPU time and of peak memory of two sizes, divided by the
+difference of their rows; of several processes the peaks are added, which is an upper bound. RULES in the environment
+are further rules of `filter`: everything on is {"near": 0.8, "sketches": "0.5.0", "contaminated_answers": true}.
 """
 
 from __future__ import annotations
@@ -144,15 +146,9 @@ def measure_filter(folder: Path, table: Path, rows: int, run: bool) -> int:
     if not run:
         write_responses(folder / "responses" / "responses.parquet", table, rows)
         return 0
-    more = {} if not os.environ.get("NEAR") else json.loads(os.environ["NEAR"])  # rules that a version has
-    recipe = FilterRecipe(
-        tokens={"both": Bounds(min=1, max=4096)},
-        drop_refusals=True,
-        agree_with_reference=True,
-        checker="auto",
-        contamination_ngram=13,
-        **more,
-    )
+    rules: dict[str, Any] = {"tokens": {"both": Bounds(min=1, max=4096)}, "drop_refusals": True, "checker": "auto"}
+    rules |= {"agree_with_reference": True, "contamination_ngram": 13}
+    recipe = FilterRecipe(**(rules | json.loads(os.environ.get("RULES", "{}"))))
     job = make_job(
         folder, recipe, FilterExecution(), responses=[folder / "responses"], benchmarks=write_benchmarks(folder)
     )
@@ -192,15 +188,12 @@ def measure_contamination(folder: Path, table: Path, rows: int, run: bool) -> in
     queries = [query for (query,) in read_columns(folder / "responses" / "responses.parquet", ["query"])]
     indexes = filter_run._index_benchmarks(job)
     start = cpu_seconds()
-    try:
+    if hasattr(indexes, "find_overlaps"):
+        found = sum(len(indexes.find_overlaps(query, is_query=True)) for query in queries)
+    else:  # an older version
         from orcac.collect.contamination import find_overlaps
 
         found = sum(len(find_overlaps(query, indexes, 13, is_query=True)) for query in queries)
-    except ImportError:  # an older version
-        from orcac.collect.contamination import ngram_digests
-
-        found = sum(not index.isdisjoint(digests) for digests in (ngram_digests(q, 13) for q in queries)
-                    for index in indexes.values())  # fmt: skip
     print(json.dumps({"found": found}))
     os.environ["CPU"] = str(cpu_seconds() - start)
     return rows
@@ -393,24 +386,37 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         return child(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path)
-    parser.add_argument("measures", nargs="*", help="a name, or NAME=ROWS")
+    parser.add_argument("words", nargs="+" if "--long" not in sys.argv else "*", help="ROWS.parquet, MEASURE, PART")
     parser.add_argument("--tree", type=Path, default=ROOT)
+    parser.add_argument("--long", action="store_true", help="the long form: sample, filter and tokenize, or some")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the long form's rows")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "orcac-long")
+    parser.add_argument("--generator", type=Path, default=ROOT.parent / "shared" / "tools" / "flanlike.py")
     options = parser.parse_intermixed_args()
+    if options.long:
+        from data_long import ROWS, run_long
+
+        return run_long(
+            options.words or [*ROWS], scale=options.scale, folder=options.folder, generator=options.generator
+        )
+    table = Path(options.words[0])
     print(
-        "| measure | rows | µs CPU/row | CPU s | wall s | peak MB | B/row | others |\n|---|---|---|---|---|---|---|---|"
+        "| measure | rows | µs CPU/row | slope | CPU s | wall s | peak MB | B/row | others |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
-    for word in options.measures or MEASURES:
+    for word in options.words[1:] or MEASURES:
         name, _, size = word.partition("=")
         rows = int(size or SIZES.get(name, 1))
-        small = measure(name, options.table, rows // 4, options.tree) if rows > 1 and name != "answer" else None
-        found = measure(name, options.table, rows, options.tree)
-        slope = (found["own_mb"] - small["own_mb"]) * 2**20 / (found["rows"] - small["rows"]) if small else 0
+        small = measure(name, table, rows // 4, options.tree) if rows > 1 and name != "answer" else None
+        found = measure(name, table, rows, options.tree)
+        more = found["rows"] - small["rows"] if small else 0
+        octets = (found["own_mb"] - small["own_mb"]) * 2**20 / more if small and more else 0
+        slope = f"{(found['cpu_s'] - small['cpu_s']) * 1e6 / more:,.1f}" if small and more else ""
         known = ("rows", "cpu_s", "wall_s", "mb", "own_mb")
         others = ", ".join(f"{key} {value:,}" for key, value in found.items() if key not in known)
         print(
-            f"| {name} | {found['rows']:,} | {found['cpu_s'] * 1e6 / found['rows']:,.1f} | {found['cpu_s']:.2f} "
-            f"| {found['wall_s']:.1f} | {found['mb']:,.0f} | {slope:,.0f} | {others} |",
+            f"| {name} | {found['rows']:,} | {found['cpu_s'] * 1e6 / found['rows']:,.1f} | {slope} "
+            f"| {found['cpu_s']:.2f} | {found['wall_s']:.1f} | {found['mb']:,.0f} | {octets:,.0f} | {others} |",
             flush=True,
         )
 

@@ -2,8 +2,10 @@
 
     OrcacError                 1   a node's work failed for a known reason
     ├── InputError             2   the user's input is wrong: a spec, an argument, a data file
-    │   └── SpecErrors         2   all errors of a spec at once, each with file:line:column
+    │   ├── SpecErrors         2   all errors of a spec at once, each with file:line:column
+    │   └── MachineError       2   the machine lacks a device or a package, which another may have
     ├── PinError               3   an id that the spec's lock pins has changed
+    ├── KilledError            1   the system killed a process of the node, most often for its memory
     ├── EndpointError          4   a teacher is down, refuses the key or is out of quota; rerun when that is mended
     └── StoreError             5   the store is full, damaged or not writable
 
@@ -38,10 +40,18 @@ class InputError(OrcacError):
     exit_code = 2
 
 
+class MachineError(InputError):
+    """A machine without a device or a package that its job needs. Another machine of the cluster may have it."""
+
+
 class PinError(OrcacError):
     """An id that differs from the one that the spec's lock pins."""
 
     exit_code = 3
+
+
+class KilledError(OrcacError):
+    """A process that the system killed, most often for its memory."""
 
 
 class EndpointError(OrcacError):

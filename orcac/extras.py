@@ -12,11 +12,11 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Literal
 
-from orcac.errors import InputError
+from orcac.errors import MachineError
 
 __all__ = ["EXTRAS", "Extra", "explain_missing_package", "fix_of", "is_installed"]
 
-Extra = Literal["train", "adapters", "quantize", "measure", "math", "hub", "near"]
+Extra = Literal["train", "adapters", "quantize", "measure", "math", "hub", "near", "remote"]
 
 EXTRAS: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "gguf", "tensorboardX"),
@@ -26,6 +26,7 @@ EXTRAS: dict[Extra, tuple[str, ...]] = {
     "math": ("math_verify",),
     "hub": ("huggingface_hub",),
     "near": ("rensa",),
+    "remote": ("fsspec",),
 }
 _EXTRA_OF = {package: extra for extra, packages in EXTRAS.items() for package in packages}
 
@@ -42,11 +43,11 @@ def fix_of(*extras: Extra) -> str:
 
 @contextlib.contextmanager
 def explain_missing_package(user: str) -> Iterator[None]:
-    """Raise InputError, with the extra to install, if the block misses a package of one. `user` is what needs it."""
+    """Raise MachineError, with the extra to install, if the block misses a package of one. `user` is what needs it."""
     try:
         yield
     except ModuleNotFoundError as error:
         extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        raise InputError(f"{user} needs the package {error.name}", fix=fix_of(extra)) from None
+        raise MachineError(f"{user} needs the package {error.name}", fix=fix_of(extra)) from None

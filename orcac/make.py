@@ -20,7 +20,7 @@ from typing import TypedDict, TypeVar
 
 from orcac import __version__
 from orcac.devices import hold_gpus
-from orcac.errors import InputError, OrcacError
+from orcac.errors import InputError, KilledError, MachineError, OrcacError
 from orcac.extras import explain_missing_package
 from orcac.job import Job, packages_in_use
 from orcac.kinds import KINDS
@@ -29,9 +29,11 @@ from orcac.plan.node import IDENTITY, Node
 from orcac.plan.plan import Plan
 from orcac.progress import print_line
 from orcac.recipe import Execution, Recipe
+from orcac.store.checksum import add_checksum
 from orcac.store.durable import write_if_changed
 from orcac.store.links import refuse_links, remove_links
 from orcac.store.store import Store, disk_errors
+from orcac.store.tries import Cause, record_job
 
 T = TypeVar("T")
 # the fields of an execution that a node's speed depends on; the cost estimates compare nodes by them
@@ -92,7 +94,7 @@ def make_shard(plan: Plan, store: Store, ref: str, index: int, count: int) -> No
         with hold_gpus(node.execution.gpus):
             summary = _run_recording_errors(store, node.kind, ref=name, work=lambda: run_shard(job, index, count))
         done = {"shard": name, "summary": summary.as_json()}
-        write_if_changed(store.folder(name) / "done.json", json.dumps(done) + "\n")
+        write_if_changed(store.folder(name) / "done.json", add_checksum(json.dumps(done).encode()).decode())
         shutil.rmtree(job.work, ignore_errors=True)
 
 
@@ -117,15 +119,20 @@ def refuse_blocked(nodes: Iterable[Node]) -> None:
 
 def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[], T]) -> T:
     """Run `work`; if it fails, record the reason in the folder of the node or shard `ref`."""
+    record_job(store.folder(ref))
     store.clear_error(ref)  # a kill records no reason, and that of an earlier try would pass for its own
     try:
         with disk_errors(store.folder(ref)), explain_missing_package(f"`{kind}`"):
             return work()
     except OrcacError as error:
-        store.record_error(ref, str(error), error.exit_code)
+        short_of: Cause = "memory" if isinstance(error, KilledError) else ""
+        is_final = isinstance(error, InputError) and not isinstance(error, MachineError)
+        store.record_error(ref, str(error), error.exit_code, short_of=short_of, is_final=is_final)
         raise
     except Exception as error:
-        store.record_error(ref, f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)", 1)
+        short_of = "memory" if isinstance(error, MemoryError) else ""
+        text = f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)"
+        store.record_error(ref, text, 1, short_of=short_of)
         raise
 
 
@@ -164,7 +171,7 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
     print_line(f"{node.kind} {node.label} ({node.ref})")
     if store.is_upstream(node.ref):
         print_line(f"{node.ref} is in {store.upstream} as well; it is made here too")
-    started, cpu = time.time(), _cpu_seconds()
+    started, begun, cpu = time.time(), time.monotonic(), _cpu_seconds()
     job = _prepare_job(plan, store, node, folder=store.folder(node.ref))
     with hold_gpus(node.execution.gpus):
         summary = KINDS[node.kind].load_run()(job)
@@ -177,15 +184,18 @@ def _run(plan: Plan, store: Store, node: Node) -> None:
         "recipe": node.recipe.model_dump(mode="json"),
         "inputs": {role: list(refs) for role, refs in node.inputs.items()},
         "summary": summary.as_json(),
-        "made": _provenance(started, cpu, job.packages or packages_in_use()),
+        "made": _provenance(started, time.monotonic() - begun, cpu, job.packages or packages_in_use()),
         "hardware": node.execution.model_dump(mode="json", include=_HARDWARE),
     }
     store.publish(node.ref, job.out, record)
-    print_line(f"{node.kind} {node.label}  made in {time.time() - started:.1f} s")
+    print_line(f"{node.kind} {node.label}  made in {time.monotonic() - begun:.1f} s")
 
 
-def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provenance:
-    """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time."""
+def _provenance(started: float, seconds: float, cpu: float, packages: dict[str, str]) -> Provenance:
+    """Return the circumstances of a making that began at `started` (Unix time), after `cpu` seconds of CPU time.
+
+    It took `seconds` of a clock that does not jump.
+    """
     usages = [resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "orcac": __version__,
@@ -193,7 +203,7 @@ def _provenance(started: float, cpu: float, packages: dict[str, str]) -> Provena
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(seconds, 3),
         "cpu_seconds": round(_cpu_seconds() - cpu, 3),
         "peak_memory_mb": round(max(usage.ru_maxrss for usage in usages) / 1024, 1),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),

@@ -54,14 +54,24 @@ def rules_of(recipe: type[Recipe]) -> set[str]:
 MATCHING = 1  # the version of the rule by which references meet options and answers (`checkers.references`)
 
 
+class Estimate(Frozen):
+    """The estimated need of a node's job, with a margin; it counts where the spec states none (`cost.jobs`)."""
+
+    minutes: int
+    memory_mb: int
+    is_brief: bool  # so that the node may share a job with others (`plan.chains`)
+
+
 class Execution(Frozen):
     """The circumstances under which a node is made; none of it is hashed."""
 
     files: dict[str, str] = {}  # sha256 of a local file's content -> its path on this machine
     threads: int = 1
-    memory_mb: int = 1000
-    minutes: int = 60
+    memory_mb: int | None = None  # of a machine; None: the spec states none
+    minutes: int | None = None  # the time limit of the job; None: the spec states none
     gpus: int = 0
+    constraint: str | None = None  # features that the machine must have
+    estimate: Estimate | None = None
 
 
 class FileRef(Frozen):

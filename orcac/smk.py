@@ -1,8 +1,14 @@
 """Answers the rules' questions about the plan. All logic that a rule needs is here, so that the rules stay static.
 
 An input function returns nothing once its own node's marker exists: a finished artifact stays finished whatever happens
-to its siblings, and it is the id that shows an artifact out of date, not the age of a file. The marker of a node that
-only the upstream has is the one there, which no rule makes.
+to its siblings, and it is the id that shows an artifact out of date, not the age of a file. Nor does it return the
+markers of finished inputs, here or in the upstream: Snakemake plans what is left.
+
+A node shares the job of the only node that needs it, if the profile chains both kinds (`Chains`). The names of these
+groups show in `squeue` and in the folders of Slurm's logs.
+
+A job that Snakemake submits again asks for more of what the earlier tries of this run had too little of, up to the
+limits of their partition, and for the same of everything else (orcac.slurm, orcac.store.tries).
 
 A run keeps its plan. Jobs start long after Snakemake did (a Slurm job reads the Snakefile again, perhaps a day later),
 and `orcac compile` of another spec must not take their nodes away meanwhile. So the plan is copied beside itself under
@@ -15,13 +21,17 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+from orcac import slurm
 from orcac.errors import InputError, OrcacError
-from orcac.plan.file import NodeData, keep_copy, parse_plan_data, read_plan_text
+from orcac.plan.chains import Chains
+from orcac.plan.file import MEMORY_MB, MINUTES, NodeData, keep_copy, parse_plan_data, read_plan_text
+from orcac.store.tries import RUN, Cause, list_jobs, read_cause
 from orcac.study import export_study, find_study, is_study_snakefile
 
 T = TypeVar("T")
@@ -29,7 +39,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class Wildcards(Protocol):
-    """Snakemake's wildcards of a job."""
+    """Snakemake's wildcards of a job. Those of a shard have `shard` as well."""
 
     @property
     def id(self) -> str: ...
@@ -45,10 +55,20 @@ class ShardWildcards(Wildcards, Protocol):
 Resource: TypeAlias = T | Callable[[Wildcards], T]  # one value for all jobs of a rule, or a function of the job
 
 
+class _Try(NamedTuple):
+    """The end of a job that was to make a node: what it had too little of, and its partition."""
+
+    cause: Cause
+    partition: str
+
+
 class Rules:
     """The plan as the rules see it. Its methods return values, or functions of Snakemake's wildcards."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Mapping[str, object] | None = None) -> None:
+        """config: Snakemake's, as a profile sets it: `chained` and `on_login_node` are names of kinds with spaces
+        between, `gpu_types` maps a GPU of the spec to its name in Slurm
+        """
         # Snakemake is about to build objects by the hundred thousand and drops none of them. A search for cycles at
         # the usual intervals would take a fifth of its time.
         gc.freeze()
@@ -61,6 +81,7 @@ class Rules:
             raise SystemExit(str(error)) from None
         self._copy = keep_copy(text, study.plan.parent)  # locked until this process ends
         os.environ.update(export_study(self.store, self._copy.path))
+        self._run = os.environ.setdefault(RUN, secrets.token_hex(8))  # jobs inherit the name of their run
         self._nodes, self._order = plan["nodes"], plan["order"]
         experiments = plan["experiments"].values()
         # jobs call `orcac`, and must get the one of this Snakemake's Python, whatever is first on the PATH
@@ -68,6 +89,12 @@ class Rules:
         targets = os.environ.get("ORCAC_TARGETS", "")  # set by `orcac run SPEC`, which makes only that spec's targets
         every = dict.fromkeys(ref for item in experiments for ref in item.get("targets", [item["report"]]))
         self._targets = targets.split(",") if targets else list(every)
+        names = {key: str((config or {}).get(key) or "").split() for key in ("chained", "on_login_node")}
+        self._local = frozenset(names["on_login_node"])
+        self._chains = Chains(plan, set(names["chained"]) - self._local)
+        gpu_types = (config or {}).get("gpu_types") or {}
+        self._gpu_types = {str(key): str(value) for key, value in cast("Mapping[str, object]", gpu_types).items()}
+        self._tries: dict[tuple[str, str], _Try] = {}  # by node and Slurm job
         # set by `orcac run` with `--until`, whose DAG Snakemake cuts down to the nodes of these kinds and their inputs
         self._until = {kind for kind in os.environ.get("ORCAC_UNTIL", "").split(",") if kind}
         self._readers: dict[str, set[str]] | None = None  # see `_find_readers`; None until the first `collect` node
@@ -93,13 +120,13 @@ class Rules:
         return f"{self.store.root}/{kind}/{{id}}/shards/{{shard}}/log.txt"
 
     def inputs(self, kind: str) -> Callable[[Wildcards], list[str]]:
-        """Return the input function of a kind: the markers of a node's inputs, and of its shards if it has several."""
+        """Return the input function of a kind: the markers of a node's unmade inputs, and of its shards."""
 
         def find_inputs(wildcards: Wildcards) -> list[str]:
             ref = f"{kind}/{wildcards.id}"
             if self.store.is_done(ref):
                 return []
-            markers = [self._marker(need) for need in self._needs(ref)] + self._checked_before(ref)
+            markers = self._to_make(ref) + self._checked_before(ref)
             execution = self._node(ref)["execution"]
             count = _integer(execution.get("shards", 1))
             if count > 1 and not self._has_earlier(execution):
@@ -110,33 +137,78 @@ class Rules:
         return _with_signature(find_inputs)
 
     def shard_inputs(self, kind: str) -> Callable[[ShardWildcards], list[str]]:
-        """Return the input function of a kind's shards: the markers of the node's inputs; none for a finished shard."""
+        """Return the input function of a kind's shards: the node's unmade inputs; none for a finished shard."""
 
         def find_inputs(wildcards: ShardWildcards) -> list[str]:
             ref = f"{kind}/{wildcards.id}"
             if (self.store.folder(ref) / "shards" / wildcards.shard / "done.json").is_file():
                 return []
-            return [self._marker(need) for need in self._needs(ref)] + self._checked_before(ref)
+            return self._to_make(ref) + self._checked_before(ref)
 
         return _with_signature(find_inputs)
 
     def threads(self, kind: str) -> Resource[int]:
         return self._resource(kind, lambda execution: _integer(execution["threads"]))
 
+    def is_local(self, kind: str) -> bool:
+        """Return whether the profile has the nodes of a kind made on the machine that Snakemake runs on."""
+        return kind in self._local
+
+    def group(self, kind: str) -> Callable[[Wildcards], str] | None:
+        """Return the function that names the group of a job; None for a kind that is made on the login node."""
+        if kind in self._local:
+            return None
+
+        def find_group(wildcards: Wildcards) -> str:
+            ref = f"{kind}/{wildcards.id}"
+            shard = getattr(wildcards, "shard", "")
+            return f"{self._chains.name(ref)}.{shard}" if shard else self._chains.chain_name(ref)
+
+        return _with_signature(find_group)
+
     def memory(self, kind: str) -> Callable[[Wildcards, int], int]:
-        """Return a function of wildcards and attempt: MB, doubled at the second attempt and once more at the third.
+        """Return a function of wildcards and attempt: MB, doubled for each earlier try that ran out of memory."""
+        return self._growing(kind, "memory_mb", MEMORY_MB, cause="memory")
 
-        A job that was killed for its memory needs more.
+    def minutes(self, kind: str) -> Callable[[Wildcards, int], int]:
+        """Return a function of wildcards and attempt: minutes, doubled for each earlier try that ran out of time."""
+        return self._growing(kind, "minutes", MINUTES, cause="time")
+
+    def _growing(self, kind: str, key: str, default: int, *, cause: Cause) -> Callable[[Wildcards, int], int]:
+        """Return a function of wildcards and attempt: a resource that grows after tries that ended for `cause`.
+
+        It is the spec's, or else the estimate, or else `default`. It grows up to the limit of the last try's partition.
         """
-        memory = self._resource(kind, lambda execution: _integer(execution["memory_mb"]))
 
-        def find_memory(wildcards: Wildcards, attempt: int) -> int:
-            return (memory(wildcards) if callable(memory) else memory) * min(2 ** (attempt - 1), 4)
+        def find_resource(wildcards: Wildcards, attempt: int) -> int:
+            execution = self._node(f"{kind}/{wildcards.id}")["execution"]
+            estimate = cast("dict[str, object]", execution.get("estimate") or {})
+            value = _integer(execution.get(key) or estimate.get(key) or default)
+            if attempt == 1:
+                return value
+            ended = self._ended_tries(f"{kind}/{wildcards.id}", getattr(wildcards, "shard", ""))
+            short = sum(one.cause == cause for one in ended)
+            if not short:
+                return value
+            limit = getattr(slurm.find_limits(ended[-1].partition), key)
+            return max(value, min(value * 2**short, limit or sys.maxsize))
 
-        return _with_signature(find_memory)
+        return _with_signature(find_resource)
 
-    def minutes(self, kind: str) -> Resource[int]:
-        return self._resource(kind, lambda execution: _integer(execution["minutes"]))
+    def _ended_tries(self, ref: str, shard: str) -> list[_Try]:
+        """Return the ends of the jobs in which this run tried to make a node or shard before, in order.
+
+        They are kept, because Slurm forgets a job after some minutes, and a try overwrites the record of the last one.
+        """
+        folder = self.store.folder(ref)
+        folder = folder / "shards" / shard if shard else folder
+        jobs = [job for job in list_jobs(folder, self._run) if job != os.environ.get("SLURM_JOB_ID")]
+        for job in jobs:
+            if (ref, job) not in self._tries:
+                facts = slurm.find_job(job)
+                own = read_cause(folder, self._run) if job == jobs[-1] else ""
+                self._tries[ref, job] = _Try(slurm.find_cause(facts) or own, facts.partition)
+        return [self._tries[ref, job] for job in jobs]
 
     def gpus(self, kind: str) -> Resource[int]:
         """Return the GPUs of a job on one machine.
@@ -152,6 +224,19 @@ class Rules:
 
         return self._resource(kind, find_gpus)
 
+    def gpu_model(self, kind: str) -> Resource[str | None]:
+        """Return the scheduler's name of a job's GPU, if the job runs on one machine and the profile has a name."""
+
+        def find_model(execution: Mapping[str, object]) -> str | None:
+            is_asked = execution.get("nodes", 1) == 1 and execution["gpus"] and not self._has_earlier(execution)
+            return self._gpu_types.get(str(execution.get("gpu"))) if is_asked else None
+
+        return self._resource(kind, find_model)
+
+    def constraint(self, kind: str) -> Resource[str | None]:
+        """Return the features that a job's machine must have, as Slurm's --constraint takes them."""
+        return self._resource(kind, lambda execution: cast("str | None", execution.get("constraint")))
+
     def multi_node(self, kind: str, resource: str) -> Resource[int | str | None]:
         """Return a Slurm resource (nodes, tasks, tasks_per_gpu, gres or mpi) of a job on several machines.
 
@@ -166,7 +251,8 @@ class Rules:
                 return None
             values: dict[str, int | str] = {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun"}
             if gpus:
-                values["gres"] = f"gpu:{gpus}"
+                gpu = self._gpu_types.get(str(execution.get("gpu")))
+                values["gres"] = f"gpu:{gpu}:{gpus}" if gpu else f"gpu:{gpus}"
             return values.get(resource)
 
         return self._resource(kind, find_resource)
@@ -225,6 +311,14 @@ class Rules:
                 found.add(ref)
                 stack += self._needs(ref)
         return found
+
+    def _to_make(self, ref: str) -> list[str]:
+        """Return the markers of a node's inputs that are not made yet.
+
+        Snakemake need not hear of the others, since `orcac make` checks every input: a report on 5,000 finished nodes
+        would take it 3 s of CPU time, each time that a job of a cluster starts.
+        """
+        return [self._marker(need) for need in self._needs(ref) if not self.store.is_done(need)]
 
     def _has_earlier(self, execution: Mapping[str, object]) -> bool:
         """Return whether an artifact of an earlier VERSION has the node's result."""

@@ -6,8 +6,9 @@ spec's folders have none, the nearest one upwards from the working folder; else 
 stores, one on the way up from the spec and one on the way up from the working folder, are an error.
 
 `orcac.toml` may name another `store` and another `plan`, relative to itself. ORCAC_STORE and ORCAC_PLAN override it. It
-may also name an `upstream`: a second store, such as a lab's shared one, that is only read (`store.store`). The jobs of
-a run inherit all three (`export_study`), and so never search.
+may also name an `upstream`: a second store, such as a lab's shared one, that is only read (`store.store`). If it is a
+URL, the store's upstream is a folder that mirrors it (`remote.mirror`). The jobs of a run inherit all three
+(`export_study`), and so never search.
 
 The search leaves out parent folders in which every user may make files, such as /tmp: another user could place a store
 there.
@@ -38,6 +39,7 @@ class Study:
     root: Path  # absolute
     store: Store
     plan: Path  # the plan file
+    upstream_url: str = ""  # the address of an upstream at a URL; "" if there is none, and in jobs
 
     def work_folder(self) -> Path:
         """Return the folder in which Snakemake works: the root, or the working folder if the root is read-only."""
@@ -59,16 +61,18 @@ def find_study(specs: Iterable[str | Path] = ()) -> Study:
     settings = {} if store and plan and inherited is not None else _read_settings(root)
     if not store:
         _refuse_two_stores(roots)
-    place = _from_here(Path(store) if store else settings.get("store", root / "store"), here)
-    if inherited is None:
-        upstream = _check_upstream(root, settings["upstream"], place) if "upstream" in settings else None
-    else:
-        upstream = Path(inherited) if inherited else None
-    study = Study(
-        root=root,
-        store=Store(place, upstream),
-        plan=_from_here(Path(plan) if plan else settings.get("plan", root / "build" / "plan.json"), here),
-    )
+    place = _from_here(Path(store or root / settings.get("store", "store")), here)
+    plan_file = _from_here(Path(plan or root / settings.get("plan", "build/plan.json")), here)
+    upstream, url = Path(inherited) if inherited else None, ""
+    if inherited is None and "upstream" in settings:
+        if "://" in settings["upstream"]:
+            from orcac.remote.mirror import find_folder  # here, since few studies have one
+
+            url = _check_url(root, settings["upstream"])
+            upstream = find_folder(plan_file, url)
+        else:
+            upstream = _check_upstream(root, root / settings["upstream"], place)
+    study = Study(root=root, store=Store(place, upstream), plan=plan_file, upstream_url=url)
     if os.path.lexists(study.store.root) and not study.store.root.is_dir():
         fix = "move it away, or set ORCAC_STORE to a folder"
         raise StoreError(f"{study.store.root}: the store is not a folder", fix=fix)
@@ -115,12 +119,22 @@ def _find_root(start: Path) -> Path | None:
 
 def _refuse_two_stores(roots: Iterable[Path]) -> None:
     """Raise InputError if the roots have different stores."""
-    stores = [_read_settings(root).get("store", root / "store") for root in roots]
+    stores = [root / _read_settings(root).get("store", "store") for root in roots]
     found = {os.path.realpath(store): store for store in stores if Store(store).is_begun}
     if len(found) > 1:
         listed = " and ".join(map(str, found.values()))
         fix = f"set ORCAC_STORE to the one to use, or name it in {SETTINGS} beside the spec"
         raise InputError(f"two stores belong here: {listed}", fix=fix)
+
+
+def _check_url(root: Path, url: str) -> str:
+    """Return the address of an upstream at a URL. Raises InputError if it holds a password."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        path = root / SETTINGS
+        line = _find_line(path.read_text(encoding="utf-8"), "upstream")
+        fix = "remove it: the library of the server reads it from the environment or from its own settings"
+        raise InputError(f"{path}:{line}: the upstream's address holds a user or a password", fix=fix)
+    return url.rstrip("/")
 
 
 def _check_upstream(root: Path, upstream: Path, store: Path) -> Path | None:
@@ -141,8 +155,8 @@ def _check_upstream(root: Path, upstream: Path, store: Path) -> Path | None:
     return upstream
 
 
-def _read_settings(root: Path) -> dict[str, Path]:
-    """Return the absolute paths that the root's `orcac.toml` names, by key. Raises InputError if the file is wrong."""
+def _read_settings(root: Path) -> dict[str, str]:
+    """Return the places that the root's `orcac.toml` names, by key. Raises InputError if the file is wrong."""
     path = root / SETTINGS
     if not path.is_file():
         return {}
@@ -170,7 +184,7 @@ def _read_settings(root: Path) -> dict[str, Path]:
             )
         if not isinstance(value, str) or not value:
             raise InputError(f"{line}: `{key}` is not a path", fix=f'write a path in quotes, as in {key} = "{key}"')
-    return {key: root / value for key, value in settings.items()}
+    return settings
 
 
 def _find_line(text: str, key: str) -> int:

@@ -5,12 +5,16 @@ rule collect:
         PLAN.marker("collect"),
     log:
         PLAN.log("collect"),
+    group:
+        PLAN.group("collect")
+    localrule: PLAN.is_local("collect")
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
         gpu=PLAN.gpus("collect"),
+        constraint=PLAN.constraint("collect"),
     shell:
         "orcac make collect/{wildcards.id} --log {log:q}"
 
@@ -22,11 +26,15 @@ rule collect_shard:
         PLAN.shard("collect"),
     log:
         PLAN.shard_log("collect"),
+    group:
+        PLAN.group("collect")
+    localrule: PLAN.is_local("collect")
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
         runtime=PLAN.minutes("collect"),
         gpu=PLAN.gpus("collect"),
+        constraint=PLAN.constraint("collect"),
     shell:
         "orcac make collect/{wildcards.id} --shard {wildcards.shard} --log {log:q}"

@@ -5,10 +5,14 @@ rule filter:
         PLAN.marker("filter"),
     log:
         PLAN.log("filter"),
+    group:
+        PLAN.group("filter")
+    localrule: PLAN.is_local("filter")
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("filter")
     resources:
         mem_mb=PLAN.memory("filter"),
         runtime=PLAN.minutes("filter"),
+        constraint=PLAN.constraint("filter"),
     shell:
         "orcac make filter/{wildcards.id} --log {log:q}"

@@ -5,10 +5,14 @@ rule sample:
         PLAN.marker("sample"),
     log:
         PLAN.log("sample"),
+    group:
+        PLAN.group("sample")
+    localrule: PLAN.is_local("sample")
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("sample")
     resources:
         mem_mb=PLAN.memory("sample"),
         runtime=PLAN.minutes("sample"),
+        constraint=PLAN.constraint("sample"),
     shell:
         "orcac make sample/{wildcards.id} --log {log:q}"

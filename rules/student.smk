@@ -5,11 +5,14 @@ rule student:
         PLAN.marker("student"),
     log:
         PLAN.log("student"),
+    group:
+        PLAN.group("student")
     priority: 2  # before answers are paid for, since it checks the model and its chat template
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),
         runtime=PLAN.minutes("student"),
         gpu=PLAN.gpus("student"),
+        constraint=PLAN.constraint("student"),
     shell:
         "orcac make student/{wildcards.id} --log {log:q}"

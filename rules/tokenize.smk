@@ -5,10 +5,14 @@ rule tokenize:
         PLAN.marker("tokenize"),
     log:
         PLAN.log("tokenize"),
+    group:
+        PLAN.group("tokenize")
+    localrule: PLAN.is_local("tokenize")
     priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("tokenize")
     resources:
         mem_mb=PLAN.memory("tokenize"),
         runtime=PLAN.minutes("tokenize"),
+        constraint=PLAN.constraint("tokenize"),
     shell:
         "orcac make tokenize/{wildcards.id} --log {log:q}"

@@ -5,6 +5,8 @@ rule train:
         PLAN.marker("train"),
     log:
         PLAN.log("train"),
+    group:
+        PLAN.group("train")
     threads: PLAN.threads("train")
     resources:
         mem_mb=PLAN.memory("train"),
@@ -15,5 +17,7 @@ rule train:
         tasks_per_gpu=PLAN.multi_node("train", "tasks_per_gpu"),
         gres=PLAN.multi_node("train", "gres"),
         mpi=PLAN.multi_node("train", "mpi"),
+        gpu_model=PLAN.gpu_model("train"),
+        constraint=PLAN.constraint("train"),
     shell:
         "orcac make train/{wildcards.id} --log {log:q}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import textwrap
 from pathlib import Path
 
 import pytest
 import tiny
+from click.testing import CliRunner
 
 from orcac import rows
+from orcac.cli import cli
 from orcac.errors import InputError, StoreError
 from orcac.make import make, make_shard
 from orcac.plan.lower import lower
@@ -138,6 +141,35 @@ def test_a_new_try_clears_the_error_of_an_earlier_one(
     with pytest.raises(KeyboardInterrupt):
         make(plan, store, ref)
     assert read_state(store, ref).name == "partial"
+
+
+def test_wrong_input_ends_the_next_try_of_a_run_until_the_plan_is_run_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a Slurm job that Snakemake submits again."""
+    (tmp_path / "q.jsonl").write_text(json.dumps({"question": "Is it so?", "answer": "yes"}) + "\n")
+    (tmp_path / "spec.yaml").write_text(
+        "orcac: 1\nname: x\nqueries: {q: {format: jsonl, path: q.jsonl, fields: {query: question}}}\n"
+        "teachers: {t: {model: expert, endpoint: {kind: solver}}}\ndatasets: {d: {teacher: t, queries: [q]}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "ORCAC_STORE": "store",
+        "ORCAC_PLAN": "plan.json",
+        "ORCAC_UPSTREAM": "",
+        "ORCAC_RUN": "one",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(cli, ["compile", "spec.yaml"]).exit_code == 0
+    ref = next(ref for ref in Plan.read(Path("plan.json")).nodes if ref.startswith("sample/"))
+    original = Path("q.jsonl").read_text()
+    for text in ("other\n", original):  # mending it takes effect in the next run
+        Path("q.jsonl").write_text(text)
+        failed = CliRunner().invoke(cli, ["make", ref])
+        assert isinstance(failed.exception, InputError) and "its content changed" in str(failed.exception)
+    monkeypatch.setenv("ORCAC_RUN", "two")
+    assert CliRunner().invoke(cli, ["make", ref]).exit_code == 0
+    assert not Path("store", ref, "error.json").exists()
 
 
 def test_shards_of_an_evaluation_change_no_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ compares two values, and gives a value a score in [0, 1].
     math      expressions, by math-verify in a process of its own       expression.py, math_worker.py
     text      equal after normalisation                                 text.py
     rouge-l   longest common subsequence of words                       rouge.py
+    form      the wording of a teacher's answer, without content    form.py
     auto      one of the first four, chosen by the item                 auto.py
     first-capital, final-answer                                         version1/: the rules of finished artifacts
 
@@ -21,7 +22,7 @@ every pattern has bounded repetitions, so a response of 100,000 characters is re
 
 from __future__ import annotations
 
-from orcac.checkers import auto, math, number, option, rouge, text
+from orcac.checkers import auto, form, math, number, option, rouge, text
 from orcac.checkers.checker import Checker, Extraction, Item, Outcome, found
 from orcac.checkers.option.choices import name_options
 from orcac.checkers.references import contradicts, find_option, judge, reference_fault
@@ -65,6 +66,7 @@ CHECKERS: dict[str, Checker] = {
         math.CHECKER,
         text.CHECKER,
         rouge.CHECKER,
+        form.CHECKER,
         _version1("final-answer"),
         _version1("first-capital"),
     )

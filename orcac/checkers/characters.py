@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from orcac.words import rare_characters
+
 _PUNCTUATION = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛ʼ′´＇", "'"),
@@ -54,7 +56,12 @@ def fold(text: str) -> str:
     """Return the text in the plainest characters with the same meaning, with one blank for several."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-        text = _BEYOND_ASCII.sub(lambda match: match[0].translate(_TABLE), text)
+        changed = {one: _TABLE[ord(one)] for one in rare_characters(text)}
+        if all(plain.isascii() for one, plain in changed.items() if plain != one):
+            for one, plain in changed.items():
+                text = text.replace(one, plain)
+        else:
+            text = _BEYOND_ASCII.sub(lambda match: match[0].translate(_TABLE), text)
     if not any(sign in text for sign in _UNEVEN):
         return text
     return _LINE_ENDS.sub("\n", _BLANKS.sub(" ", text))

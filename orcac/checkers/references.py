@@ -68,5 +68,5 @@ def contradicts(response: str, item: Item, checker: Checker) -> bool:
 
 def _is_copy(response: str, reference: str) -> bool:
     """Return whether a response is the reference, except for white space."""
-    words = fold(reference).split()
-    return bool(words) and fold(response).split() == words
+    words, folded = fold(reference).split(), fold(response)
+    return bool(words) and folded.lstrip().startswith(words[0]) and folded.split() == words

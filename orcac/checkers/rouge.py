@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 
 from orcac.checkers import text
 from orcac.checkers.characters import fold
@@ -21,7 +22,7 @@ _ANY_WORD = re.compile(
 )
 _SHORT_STEM = re.compile(r"([aeiou][^aeiouwxy])(?:ed|ing)")
 _STEMMED = 4  # characters from which on a word is stemmed
-_LONGEST = 20_000  # words that are compared
+LONGEST = 20_000  # words that are compared
 
 
 def score(value: str, item: Item) -> float:
@@ -35,7 +36,11 @@ CHECKER = Checker(name="rouge-l", read=text.read_passage, same=text.same, score=
 def rouge_l(candidate: str, reference: str) -> float:
     """Return ROUGE-L's F measure, in [0, 1]; 0 if either text has no words."""
     in_ascii = _is_ascii(reference)
-    first, second = _words(candidate, in_ascii), _words(reference, in_ascii)
+    return overlap(_words(candidate, in_ascii), _words(reference, in_ascii))
+
+
+def overlap(first: Sequence[str], second: Sequence[str]) -> float:
+    """Return the F measure of the longest common subsequence of two texts, in [0, 1]; 0 if either has no words."""
     common = _common(first, second)
     if not common:
         return 0.0
@@ -51,11 +56,11 @@ def _is_ascii(reference: str) -> bool:
 def _words(text: str, in_ascii: bool) -> list[str]:
     lower = fold(text).lower()
     words = _ASCII_WORD.findall(lower) if in_ascii else _ANY_WORD.findall(lower)
-    words = (words or lower.split())[:_LONGEST]
+    words = (words or lower.split())[:LONGEST]
     return [_stem(word) if in_ascii and len(word) >= _STEMMED else word for word in words]
 
 
-def _common(first: list[str], second: list[str]) -> int:
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
     """Return the length of the longest common subsequence, by the bit-parallel method of Hyyrö (2004)."""
     places: dict[str, int] = {}
     for place, word in enumerate(second):

@@ -11,7 +11,6 @@ All patterns have bounded repetitions, so that a response of any length is read 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -85,8 +84,9 @@ _STOP = re.compile(r"[\n.!?](?:(?<=\n)|[.!?]*(?=[\s*_`\"')\]]|$))")  # a pattern
 # the words with which a match begins, or by which it is found
 _SAID_WORDS = (
     "ans", "respuesta", "resposta", "risposta", "antwort", "svar", "cevap", "jawaban",
-    "wait", "actually", "correction", *(f"no{sign}{blank}it" for sign in ("", ",", ":") for blank in " \n"),
+    "wait", "actually", "correction", "no it", "no, it", "no: it",
 )  # fmt: skip
+_SAID_OVER_LINES = ("no\nit", "no,\nit", "no:\nit")
 _SAID_ABROAD = (
     "الإجابة", "الاجابة", "الجواب", "תשובה", "答案", "答え", "回答", "正解", "정답", "ответ", "réponse", "odpowiedź",
     "đáp", "उत्तर", "התשובה",
@@ -96,10 +96,7 @@ _SAID_NOUNS = (
     "value", "output", "verdict", "prediction",
 )  # fmt: skip
 _BEFORE_NOUN = ("final", "correct", "right", "best", "closest", "chosen", "overall", "my", "the")
-_LOOSE_FIRST = tuple(
-    f"{noun}{blank}{word}" for noun in ("option", "choice", "statement", "alternative", "one") for blank in " \n"
-    for word in ("that", "which")
-)  # fmt: skip
+_LOOSE_FIRST = ("option", "choice", "statement", "alternative", "one")
 _LOOSE_NOUNS = ("argument", "result", "total", "sum", "conclusion", "statement", "sentence", "output")
 _THE = re.compile(r"th(?:e|is)\s")
 _HEADS = ("answer", "solution", "conclusion", "result")
@@ -124,8 +121,8 @@ class Statement(NamedTuple):
     kind: Literal["marked", "said", "loose"]
 
 
-def find_statements(text: str, ends: list[int]) -> list[Statement]:
-    """Return the last statements of a response, in order; `ends` are its sentence ends."""
+def find_statements(text: str) -> list[Statement]:
+    """Return the last statements of a response, in order."""
     lower = lowered(text)  # a pattern that ignores case takes three times as long
     found = [*_boxes(text), *_tags(text), *_hashes(text), *_keys(text, lower)]
     inside = {statement.start for statement in found if statement.kind == "marked"}
@@ -138,7 +135,7 @@ def find_statements(text: str, ends: list[int]) -> list[Statement]:
         for match in matches:
             start = skip_blank(text, match.end())
             if start not in inside:
-                end = min(ends[bisect_left(ends, start)], start + _LONGEST_SAID)
+                end = min(sentence_end(text, start), start + _LONGEST_SAID)
                 found.append(Statement(match.start(), start, end, kind))
     return sorted(found, key=lambda statement: (statement.start, statement.head))[-_MOST:]
 
@@ -157,29 +154,29 @@ def match_at(pattern: re.Pattern[str], text: str, places: set[int]) -> Iterator[
 
 def _places_of_said(lower: str) -> set[int]:
     """Return where `_SAID` may match."""
-    words = _SAID_WORDS if lower.isascii() else _SAID_WORDS + _SAID_ABROAD
-    places = {place for word in words if word in lower for place in find_all(word, lower)}
+    words: tuple[str, ...] = _SAID_WORDS if lower.isascii() else _SAID_WORDS + _SAID_ABROAD
+    words += _SAID_OVER_LINES if "\n" in lower else ()
+    places = {place for word in words for place in find_all(word, lower)}
     for noun in _SAID_NOUNS:
-        if noun in lower:
-            for place in find_all(noun, lower):
-                places.update(
-                    place - 1 - len(word)
-                    for word in _BEFORE_NOUN
-                    if lower.startswith(word, max(0, place - 1 - len(word)))
-                )
-    return {place for place in places if place >= 0}
+        for place in find_all(noun, lower):
+            end = max(0, place - 1)
+            if lower.endswith(_BEFORE_NOUN, 0, end):
+                places.update(end - len(word) for word in _BEFORE_NOUN if lower.endswith(word, 0, end))
+    return places
 
 
 def _places_of_loose(lower: str) -> set[int]:
     """Return where `_LOOSE` may match."""
     places: set[int] = set()
-    for noun in _LOOSE_FIRST:
-        if noun in lower:
-            places.update(find_all(noun, lower))
+    for word in ("that", "which"):
+        for place in find_all(word, lower):
+            if lower.endswith(_LOOSE_FIRST, 0, max(0, place - 1)):
+                places.update(
+                    place - 1 - len(noun) for noun in _LOOSE_FIRST if lower.endswith(noun, 0, max(0, place - 1))
+                )
     for noun in _LOOSE_NOUNS:
-        if noun in lower:
-            for place in find_all(noun, lower):
-                places.update(match.start() for match in _THE.finditer(lower, max(0, place - 26), place))
+        for place in find_all(noun, lower):
+            places.update(match.start() for match in _THE.finditer(lower, max(0, place - 26), place))
     return places
 
 
@@ -192,20 +189,49 @@ def find_all(word: str, text: str) -> Iterator[int]:
 
 def sentence_ends(text: str) -> list[int]:
     """Return the positions at which sentences and lines end, and last the end of the text."""
-    ends = []
-    for match in _STOP.finditer(text):
-        start = match.start()
-        if match[0] == ".":
-            before, last = max(0, start - 24), text[start - 1 : start]  # "$" ignores a last line end
-            if (last == "\n" or text.endswith(_SHORT_FORMS, before, start)) and _SHORT_FORM.search(text, before, start):
-                continue
-            if last == "\n" or "A" <= last <= "Z":
-                if _INITIAL.search(text, before, start) and _NAME_FOLLOWS.match(text, start):
-                    continue
-                if _FIRST_OF_INITIALS.match(text, start - 1):
-                    continue
-        ends.append(start)
-    return [*ends, len(text)]
+    return [*(match.start() for match in _STOP.finditer(text) if _ends_sentence(match)), len(text)]
+
+
+def sentence_end(text: str, at: int) -> int:
+    """Return the first of `sentence_ends` from `at` on, without a search for the others."""
+    start = _first_sign(text, at)
+    return next(
+        (match.start() for match in _STOP.finditer(text, start) if match.start() >= at and _ends_sentence(match)),
+        len(text),
+    )
+
+
+def end_before(text: str, at: int) -> int:
+    """Return the last of `sentence_ends` before `at`, -1 if there is none."""
+    while (at := max(text.rfind(sign, 0, at) for sign in "\n.!?")) >= 0:
+        at = _first_sign(text, at) if text[at] != "\n" else at
+        match = _STOP.match(text, at)
+        if match and _ends_sentence(match):
+            break
+    return at
+
+
+def _first_sign(text: str, at: int) -> int:
+    """Return where the signs begin that end directly before `at`: all of them together end a sentence."""
+    while at > 0 and text[at - 1] in ".!?":
+        at -= 1
+    return at
+
+
+def _ends_sentence(stop: re.Match[str]) -> bool:
+    """Return whether a match of `_STOP` ends a sentence: its point is not that of an abbreviation or a name."""
+    if stop[0] != ".":
+        return True
+    text, start = stop.string, stop.start()
+    before, last = max(0, start - 24), text[start - 1 : start]  # "$" ignores a last line end
+    if (last == "\n" or text.endswith(_SHORT_FORMS, before, start)) and _SHORT_FORM.search(text, before, start):
+        return False
+    if last == "\n" or "A" <= last <= "Z":
+        if _INITIAL.search(text, before, start) and _NAME_FOLLOWS.match(text, start):
+            return False
+        if _FIRST_OF_INITIALS.match(text, start - 1):
+            return False
+    return True
 
 
 def answer_in(reference: str) -> str:
@@ -213,7 +239,7 @@ def answer_in(reference: str) -> str:
     if "####" not in reference and "box" not in reference and "<" not in reference:
         return reference
     folded = fold(reference)
-    marked = [statement for statement in find_statements(folded, sentence_ends(folded)) if statement.kind == "marked"]
+    marked = [statement for statement in find_statements(folded) if statement.kind == "marked"]
     return folded[marked[-1].start : marked[-1].end].strip() if marked else reference
 
 

@@ -15,7 +15,7 @@ import re
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import UNPARSED, Checker, Extraction, Item, found
 from orcac.checkers.plain import plain
-from orcac.checkers.statements import MARKUP, Statement, answer_in, find_statements, sentence_ends
+from orcac.checkers.statements import MARKUP, Statement, answer_in, find_statements
 from orcac.checkers.visible import visible
 
 WORDS_OF_A_LINE = 20  # a longer text, or one of several lines, is a passage
@@ -41,8 +41,7 @@ def read(response: str, item: Item) -> Extraction:
     if is_passage(answer_in(item.reference)):
         return read_passage(response, item)
     text = visible(fold(response), item.query)
-    ends = sentence_ends(text)
-    statements = [statement for statement in find_statements(text, ends) if statement.kind != "loose"]
+    statements = [statement for statement in find_statements(text) if statement.kind != "loose"]
     for statement in reversed(statements):
         if value := _value(text, statement):
             return found(value)

@@ -28,6 +28,14 @@ _NEXT_QUESTION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _ASKS = ("question", "human", "user", "instruction", "input", "<|", "[inst]")  # one is in each match, or the letter Q
+_ASKS_IN_LINE = (
+    " q: ",
+    " question: ",
+    " human: ",
+    " user: ",
+    "<|",
+    "[inst]",
+)  # one is in each match without a line end
 _Q = re.compile(r"q(?: ?#?\d{1,4})?[*_]{0,3}[:.)]")
 _LONGER_WORD = re.compile(r"\w{4,}")
 _REPEATED = 0.6  # of the longer words of a line; they make it a repetition of the query
@@ -66,6 +74,8 @@ def _cut_next_question(text: str, query: str) -> str:
     if "<" in text and (end := _END_OF_TURN.search(text)):
         text = text[: end.start()]
     lower = lowered(text)
+    if "\n" not in text and not may_hold(lower, _ASKS_IN_LINE):  # at its beginning a question is all of the text
+        return text
     if not may_hold(lower, _ASKS) and not _Q.search(lower):
         return text
     known: set[str] | None = None

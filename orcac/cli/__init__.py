@@ -29,6 +29,7 @@ GROUPS = {
         "diff": "Compare two arms or specs: changes, nodes to remake, price.",
         "power": "Show the smallest difference that a spec could show, beside its price.",
         "pin": "Lock the ids of specs; compile then refuses to move them.",
+        "profile": "Write a Snakemake profile of your own cluster.",
         "schema": "Print the JSON Schema of a spec, for editors.",
         "completion": "Print the script with which a shell completes commands.",
     },
@@ -46,6 +47,10 @@ GROUPS = {
         "results": "Print the figures of all reports as one tidy table.",
         "explain": "Explain a node: its users, its id, its cost, its files.",
         "answers": "List, count, export or import recorded answers.",
+    },
+    "Share": {
+        "push": "Send artifacts and answers to another store: a folder or a URL.",
+        "pull": "Fetch artifacts and answers from another store, and check them.",
     },
     "Publish": {
         "export": "Write a student or a dataset as a folder with a card.",

@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,8 +32,11 @@ from orcac.spec.load import Experiment, load
 from orcac.spec.models import find_broken_models
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.store.store import Store
-from orcac.study import find_study
+from orcac.study import Study, find_study
 from orcac.text import clean
+
+if TYPE_CHECKING:
+    from orcac.cost.flow import Flow
 
 STYLES = {"done": "green", "upstream": "blue", "making": "cyan", "failed": "red", "partial": "yellow", "to do": "dim"}
 
@@ -148,10 +152,12 @@ def describe_new_store(store: Store) -> list[str]:
     return [] if store.is_begun else [f"new store: {store.root.absolute()}"]
 
 
-def describe_upstream(plan: Plan, store: Store) -> list[str]:
-    """Return a line if the plan uses artifacts of the store's upstream: their number."""
+def describe_upstream(plan: Plan, study: Study) -> list[str]:
+    """Return a line if the plan uses artifacts of the study's upstream: their number."""
+    store = study.store
     count = sum(map(store.is_upstream, plan.nodes)) if store.upstream else 0
-    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {store.upstream}"] if count else []
+    where = study.upstream_url or store.upstream
+    return [f"{count:,} of {len(plan.nodes):,} nodes are used from the upstream {where}"] if count else []
 
 
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
@@ -183,13 +189,30 @@ def describe_choices(plan: Plan) -> list[str]:
 
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:
-    """Raise SpecErrors if a stage does not fit its GPU; warn if a machine's memory is too small."""
+    """Raise SpecErrors if a stage does not fit its GPU."""
     problems = [error for experiment in experiments for error in memory.find_errors(plan, experiment, store)]
     if problems:
         raise SpecErrors(problems)
+
+
+def size_jobs(plan: Plan, experiments: Sequence[Experiment], store: Store) -> list[str]:
+    """Estimate the jobs of a plan, and put the estimates into it. Return a line with the steps of each untrained stage.
+
+    Print a warning for each stage that would learn little, and for each `time` and `memory` of a spec that is too
+    small. Raises SpecErrors for stages whose warmup takes all of their counted steps.
+    """
+    if all(map(store.is_done, plan.nodes)):
+        return []
+    from orcac.cost import jobs, steps  # here, since they take a fifth of the time of a `compile`
+
+    flow = steps.flow_quickly(plan, store)
+    lines = _warn_short_stages(flow, experiments)
+    needs = jobs.estimate_jobs(flow)
     for experiment in experiments:
-        for problem in memory.find_warnings(plan, experiment, store):
+        for problem in jobs.find_short(flow, needs, experiment):
             click.echo(str(problem), err=True)
+    jobs.store_estimates(plan, needs)
+    return lines
 
 
 def unknown_arm(experiment: Experiment, arm: str) -> InputError:
@@ -210,7 +233,14 @@ def warn_short_stages(plan: Plan, experiments: Sequence[Experiment], store: Stor
         return []
     from orcac.cost import steps  # here, since it takes a fifth of the time of a `compile`
 
-    flow, lines = steps.flow_quickly(plan, store), []
+    return _warn_short_stages(steps.flow_quickly(plan, store), experiments)
+
+
+def _warn_short_stages(flow: Flow, experiments: Sequence[Experiment]) -> list[str]:
+    """Do what `warn_short_stages` does, for the estimated amounts of a plan."""
+    from orcac.cost import steps
+
+    lines = []
     for experiment in experiments:
         stages = steps.list_stages(flow, experiment)
         if problems := steps.find_long_warmups(stages, experiment):

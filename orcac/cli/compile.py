@@ -14,10 +14,11 @@ from orcac.cli.common import (
     describe_new_store,
     describe_unmeasured,
     describe_upstream,
+    size_jobs,
     warn_outdated,
     warn_reasked,
-    warn_short_stages,
 )
+from orcac.cli.upstream import look_upstream
 from orcac.plan.deferred import describe_deferred
 from orcac.plan.needs import describe_missing
 from orcac.plan.plan import BASELINES
@@ -46,15 +47,16 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
     check_locks(plan)
     study = find_study(specs)
     path, store = study.plan, study.store
+    look_upstream(plan, study)
     check_memory(plan, experiments, store)
     outdated = warn_outdated(plan, experiments, store)
     reasked = warn_reasked(plan, experiments, store)
-    warn_short_stages(plan, experiments, store)
+    size_jobs(plan, experiments, store)
     todo = [node for ref, node in plan.nodes.items() if not store.is_done(ref)]
     missing, fix = describe_missing(todo)
     missing += [f"to make them on this machine: {fix}"] if missing else []
     notes = [*describe_deferred(plan), *describe_unmeasured(experiments), *describe_choices(plan), *missing]
-    notes += [*describe_upstream(plan, store), *describe_new_store(store)]
+    notes += [*describe_upstream(plan, study), *describe_new_store(store)]
     changed = plan.write(path)
     if as_json:
         arms = {name: [arm for arm in item.arms if arm != BASELINES] for name, item in plan.experiments.items()}

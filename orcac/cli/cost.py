@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from orcac import text
-from orcac.cli.common import compile_specs, warn_short_stages
+from orcac.cli.common import compile_specs, describe_upstream, warn_short_stages
 from orcac.cli.detectable import plan_comparisons
+from orcac.cli.upstream import look_upstream
 from orcac.cost import figures, memory, priors
 from orcac.cost.bill import FIGURES, Cost, price_flow, total_cost
 from orcac.cost.detectable import PlannedComparison, format_points
@@ -45,7 +46,9 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
       orcac cost specs/tiny.yaml --json
     """
     plan, experiments = compile_specs(specs)
-    store = find_study(specs).store
+    study = find_study(specs)
+    store = study.store
+    look_upstream(plan, study)
     flow = Flow(plan, store)
     costs = price_flow(flow)
     reasked = describe_reasked(plan, experiments, store, costs)
@@ -54,6 +57,8 @@ def command(specs: tuple[str, ...], as_json: bool) -> None:
         click.echo(json_text(values))
         return
     for line in reasked:
+        _wrap(clean(line))
+    for line in describe_upstream(plan, study):
         _wrap(clean(line))
     lines = warn_short_stages(plan, experiments, store)
     for experiment in plan.experiments.values():

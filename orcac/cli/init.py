@@ -32,7 +32,7 @@ SPECS = (
     "specs/questions",
     "specs/system_messages",
 )
-GITIGNORE = "/store/\n/build/\n/.snakemake/\n/slurm_logs/\n/.venv/\n"
+GITIGNORE = "/store/\n/build/\n/.snakemake/\n/.venv/\n"
 ABOUT = """\
   specs/study.yaml        a small experiment, with comments: start here
   specs/modern.yaml       an open student and a teacher that reasons, to price, and to run with a server and a GPU

@@ -32,6 +32,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     """
     make_warm()  # a process whose job is warm imports no more than this
     from orcac.plan.file import find_ref, parse_plan_data, read_plan_text
+    from orcac.store.tries import refuse_known_error
     from orcac.study import find_study
 
     if REDRAWN_VARIABLE in os.environ and os.environ[REDRAWN_VARIABLE] != pipe_id(2):
@@ -49,6 +50,7 @@ def command(node: str, shard: str | None, log: str | None) -> None:
     if shard is None and study.store.is_own(ref):
         click.echo(f"{node} is made already", err=True)
         return
+    refuse_known_error(study.store.folder(f"{ref}/shards/{shard}" if shard else ref))
     from orcac.make import make, make_shard  # with pydantic and all kinds, which a finished node does without
     from orcac.plan.plan import Plan
 

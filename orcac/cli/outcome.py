@@ -49,7 +49,8 @@ def describe_outcome(plan: Plan, store: Store, name: str) -> list[str]:
         ("answers", found.answers(), found.answer_commands()),
         ("student", found.students(), found.student_commands()),
     ):
-        rows += _lay_out(head, items, commands)
+        here = [item for item in items if not _is_elsewhere(item.path, store)]
+        rows += _lay_out(head, here, commands if here else iter(()))
     rows += _shorten("template", list(found.templates()))
     rows += _shorten("learnt", list(found.learning()))
     rows += [("dropped", text) for text in found.losses()]
@@ -265,6 +266,11 @@ def _shorten(head: str, texts: Sequence[str]) -> list[tuple[str, str]]:
     """Return rows of a head and a text, of which many are cut short."""
     rows = [("" if number else head, text) for number, text in enumerate(texts[:_MOST])]
     return rows + ([("", f"and {len(texts) - _MOST:,} more")] if len(texts) > _MOST else [])
+
+
+def _is_elsewhere(path: Path, store: Store) -> bool:
+    """Return whether a file is in the upstream alone, which is at a URL."""
+    return store.upstream is not None and path.is_relative_to(store.upstream) and not path.exists()
 
 
 def _lay_out(head: str, items: Sequence[_Item], commands: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import STYLES, compile_specs, warn_reasked, warn_short_stages
+from orcac.cli.common import (
+    STYLES,
+    compile_specs,
+    describe_upstream,
+    warn_reasked,
+    warn_short_stages,
+)
 from orcac.cli.printing import print_table
+from orcac.cli.upstream import look_upstream
 from orcac.errors import InputError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
@@ -55,9 +62,11 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
       orcac plan specs/tiny.yaml --svg plan.svg     draw the nodes that arms share
     """
     plan, experiments = compile_specs(specs)
-    store = find_study(specs).store
+    study = find_study(specs)
+    store = study.store
+    look_upstream(plan, study)
     warn_reasked(plan, experiments, store)
-    lines = warn_short_stages(plan, experiments, store)
+    lines = [*warn_short_stages(plan, experiments, store), *describe_upstream(plan, study)]
     states = {ref: read_state(store, node) for ref, node in plan.nodes.items()}
     arms = map_nodes_to_arms(plan)
     if svg:

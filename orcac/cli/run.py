@@ -25,14 +25,15 @@ from orcac.cli.common import (
     describe_new_store,
     describe_unmeasured,
     describe_upstream,
+    size_jobs,
     warn_outdated,
     warn_reasked,
-    warn_short_stages,
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
 from orcac.cli.report import show
 from orcac.cli.until import describe_unchecked, list_wanted, read_until
+from orcac.cli.upstream import look_upstream, pull_needed
 from orcac.cli.warm import warm_server
 from orcac.errors import InputError
 from orcac.make import refuse_blocked
@@ -89,13 +90,16 @@ def run_specs(
     check_locks(plan)
     study = study or find_study(specs)
     store = study.store
+    look_upstream(plan, study)
     check_memory(plan, experiments, store)
     warn_outdated(plan, experiments, store)
     warn_reasked(plan, experiments, store)
-    notes = [*describe_unmeasured(experiments), *warn_short_stages(plan, experiments, store)]
-    for line in [*notes, *describe_upstream(plan, store)]:
+    notes = [*describe_unmeasured(experiments), *size_jobs(plan, experiments, store)]
+    for line in [*notes, *describe_upstream(plan, study)]:
         click.echo(clean(line), err=True)
     plan.write(study.plan)
+    if not _DRY.intersection(further):
+        pull_needed(plan, study)
     names = list(plan.experiments)
     todo = [ref for ref in plan.nodes if not store.is_done(ref)]
     targets = list(dict.fromkeys(ref for item in plan.experiments.values() for ref in item.targets))

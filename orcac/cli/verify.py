@@ -29,8 +29,8 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
     """Compare every file of artifacts with its recorded digest: artifacts of specs, single ones, or all.
 
     Every missing or damaged file is listed, and records that do not match their own checksum. Nodes that are being
-    made are left out. Without arguments the recorded answers are checked as well. Exit code 0: all sound; 1: something
-    was damaged, even if it is repaired now.
+    made are left out. Without arguments the recorded answers are checked as well, and the records of budgets, batches
+    and finished shards. Exit code 0: all sound; 1: something was damaged, even if it is repaired now.
 
     Records that an older orcac wrote have no checksum, so a changed figure in one cannot be found: they are counted.
 
@@ -40,11 +40,13 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
       orcac verify specs/tiny.yaml
       orcac verify train/0f3a5c19 --repair
     """
+    from orcac.chat.checking import check_small_records, seal_small_records
     from orcac.chat.ledger.files import check_records
     from orcac.chat.ledger.sealing import seal
 
     specs = [name for name in targets if Path(name).suffix or Path(name).is_file()]
-    store = find_study(specs).store
+    study = find_study(specs)
+    store = study.store.own if study.upstream_url else study.store  # the files of a URL upstream are not here
     refs = [ref for ref in _find_refs(store, specs, targets) if store.has_record(ref)]
     busy = [ref for ref in refs if is_leased(store.folder(ref))]
     refs = [ref for ref in refs if ref not in busy]
@@ -61,13 +63,20 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
     if answers and seals and not answers.damaged:
         seal(store.answers, everything=True)
         answers = check_records(store.answers)
+    small = None if targets else check_small_records(store.root)
+    if small and seals:
+        seal_small_records(small)
+        small = check_small_records(store.root)
     unsound = [str(error) for error in answers.damaged] if answers else []
+    unsound += small.damaged if small else []
     if as_json:
         findings: dict[str, Any] = {"checked": refs, "damaged": damaged, "repaired": repaired, "held": busy}
         findings["unverifiable"] = [ref for ref in unsealed if ref not in sealed]
         findings["answers"] = "".join(unsound[:1])
         if answers:
             findings["records"] = answers._asdict() | {"damaged": unsound}
+        if small:
+            findings["small_records"] = {"sound": small.sound, "unverifiable": list(map(str, small.unverifiable))}
         click.echo(json_text(findings))
         return int(bool(damaged or unsound))
     for ref, lines in damaged.items():
@@ -94,9 +103,17 @@ def command(targets: tuple[str, ...], repair: bool, seals: bool, as_json: bool) 
     if len(damaged) > len(theirs) and not repair:
         click.echo(f"  fix: `{' '.join(['orcac verify', *targets])} --repair`, then run again")
     if answers and any(answers):
-        without = f"; {answers.unverifiable:,} are older and have no checksum" if answers.unverifiable else ""
-        click.echo(f"{answers.sound:,} recorded answers match their checksums{without}; {len(unsound):,} damaged")
+        text = f"{answers.sound:,} recorded answers match their checksums"
+        click.echo(text + _describe_rest(answers.unverifiable, len(answers.damaged)))
+    if small and any(small):
+        text = f"{small.sound:,} records of budgets, batches and shards match their checksums"
+        click.echo(text + _describe_rest(len(small.unverifiable), len(small.damaged)))
     return int(bool(damaged or unsound))
+
+
+def _describe_rest(unverifiable: int, damaged: int) -> str:
+    older = f"; {unverifiable:,} are older and have no checksum" if unverifiable else ""
+    return f"{older}; {damaged:,} damaged"
 
 
 def _find_refs(store: Store, specs: list[str], targets: tuple[str, ...]) -> list[str]:

@@ -20,72 +20,70 @@ Python's hashes, which are several times faster than digests and hold for one pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from orcac import rows
+from orcac.words import split_words
 
-__all__ = ["Index", "find_overlaps", "index_benchmarks"]
+__all__ = ["Benchmarks", "read_benchmarks"]
 
-_WORD = re.compile(r"\w")
-_NO_WORD = re.compile(r"[^\w\x00-\x7f]")
-_BLANKS = bytes(code if code > 127 or _WORD.match(chr(code)) else 32 for code in range(256))
 _OUTER = " .,;:!?\"'“”‘’"  # ignored at both ends of a short text
 
 
-class Index:
-    """The queries of a benchmark's items, of which a text may share `ngram` consecutive words."""
+class Benchmarks:
+    """The queries of benchmarks' items, by the benchmark's name. A text may share `ngram` consecutive words of one."""
 
-    def __init__(self, queries: Iterable[str], ngram: int) -> None:
-        self._part = (ngram + 1) // 2
-        parts, runs, wholes = set[int](), set[int](), set[int]()
-        for query in queries:
-            words = _split(query)
-            if len(words) < ngram:
-                wholes.add(_hash_whole(query))
-            parts.update(_hash_runs(words, self._part))
-            runs.update(_hash_runs(words, ngram))
-        self._ngram, self._parts, self._runs, self._wholes = ngram, parts, runs, wholes - {_hash_whole("")}
+    def __init__(self, queries: Mapping[str, Iterable[str]], ngram: int) -> None:
+        self._ngram, self._part = ngram, (ngram + 1) // 2
+        self._parts = set[int]()  # of all benchmarks together: few texts have one
+        self._runs: dict[str, set[int]] = {}
+        self._wholes: dict[str, set[int]] = {}
+        for name, some in queries.items():
+            runs, wholes = self._runs.setdefault(name, set()), self._wholes.setdefault(name, set())
+            for query in some:
+                words = split_words.__wrapped__(query)
+                if len(words) < ngram:
+                    wholes.add(_hash_whole(query))
+                parts = self._hash_parts(words)
+                self._parts.update(parts)
+                runs.update(self._hash_runs(parts))
+            wholes.discard(_hash_whole(""))
 
-    def overlaps(self, words: Sequence[bytes]) -> bool:
-        """Return whether a text of these words shares a run with an item."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the benchmarks."""
+        return [*self._runs]
+
+    def find_overlaps(self, *texts: str, is_query: bool) -> list[str]:
+        """Return the names of the benchmarks with an item that a text overlaps, given as one string or several."""
+        words = split_words(texts[0]) if len(texts) == 1 else [*chain.from_iterable(map(split_words, texts))]
+        if len(words) < self._ngram:
+            whole = _hash_whole(" ".join(texts)) if is_query else 0
+            return [name for name, wholes in self._wholes.items() if is_query and whole in wholes]
         some = iter(words)
-        parts = map(hash, zip(*[some] * self._part, strict=False))  # one after another
-        return not self._parts.isdisjoint(parts) and not self._runs.isdisjoint(_hash_runs(words, self._ngram))
+        if self._parts.isdisjoint(map(hash, zip(*[some] * self._part, strict=False))):  # one part after another
+            return []
+        found = [*self._hash_runs(self._hash_parts(words))]
+        return [name for name, runs in self._runs.items() if not runs.isdisjoint(found)]
 
-    def has(self, text: str) -> bool:
-        """Return whether a text of fewer words is an item as a whole."""
-        return _hash_whole(text) in self._wholes
+    def _hash_parts(self, words: Sequence[bytes]) -> list[int]:
+        """Return the hashes of all runs of half the length."""
+        return [*map(hash, zip(*(words[start:] for start in range(self._part)), strict=False))]
 
-
-def find_overlaps(text: str, indexes: Mapping[str, Index], ngram: int, *, is_query: bool) -> list[str]:
-    """Return the names of the benchmarks with an item that the text overlaps."""
-    words = _split(text)
-    if len(words) >= ngram:
-        return [name for name, index in indexes.items() if index.overlaps(words)]
-    return [name for name, index in indexes.items() if is_query and index.has(text)]
+    def _hash_runs(self, parts: Sequence[int]) -> Iterable[int]:
+        """Return the hashes of all runs of the whole length; two parts, which may have a word in common, make one."""
+        return map(hash, zip(parts, parts[self._ngram - self._part :], strict=False))
 
 
-def index_benchmarks(folders: Sequence[Path], ngram: int) -> dict[str, Index]:
-    """Return the index of each benchmark by its name; `folders` are artifacts of `sample`."""
+def read_benchmarks(folders: Sequence[Path], ngram: int) -> Benchmarks:
+    """Return the queries of benchmarks; `folders` are artifacts of `sample`."""
     queries: dict[str, list[str]] = {}
     for folder in folders:
         for name, query in rows.read_columns(folder / "prompts.parquet", ("source", "query")):
             queries.setdefault(name, []).append(query)
-    return {name: Index(some, ngram) for name, some in queries.items()}
-
-
-def _split(text: str) -> list[bytes]:
-    """Return the words of a text without case."""
-    folded = text.casefold()
-    if not folded.isascii():
-        folded = _NO_WORD.sub(" ", folded)
-    return folded.encode(errors="surrogatepass").translate(_BLANKS).split()
-
-
-def _hash_runs(words: Sequence[bytes], length: int) -> Iterable[int]:
-    return map(hash, zip(*(words[start:] for start in range(length)), strict=False))
+    return Benchmarks(queries, ngram)
 
 
 def _hash_whole(text: str) -> int:

@@ -25,7 +25,7 @@ from orcac.chat.ask import Asker
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
 from orcac.collect.asking import chat_execution
-from orcac.collect.contamination import find_overlaps, index_benchmarks
+from orcac.collect.contamination import read_benchmarks
 from orcac.collect.failed_groups import GroupedFailures
 from orcac.collect.prompts import Prompts
 from orcac.collect.recipe import CollectExecution, CollectRecipe, CollectSummary
@@ -95,10 +95,10 @@ def _open_prompts(job: CollectJob, *, index: int = 0, count: int = 1) -> Prompts
     ngram, folders = job.recipe.contamination_ngram, job.inputs["prompts"]
     if ngram is None:
         return Prompts(folders, index=index, count=count)
-    indexes = index_benchmarks(job.inputs["benchmarks"], ngram)
+    benchmarks = read_benchmarks(job.inputs["benchmarks"], ngram)
 
     def is_contaminated(query: str) -> bool:
-        return bool(find_overlaps(query, indexes, ngram, is_query=True))
+        return bool(benchmarks.find_overlaps(query, is_query=True))
 
     prompts = Prompts(folders, index=index, count=count, is_contaminated=is_contaminated)
     if not len(prompts) and count == 1:

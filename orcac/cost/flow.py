@@ -29,6 +29,7 @@ from orcac.cost import lengths, priors
 from orcac.cost.figures import ZERO, Range, between, sum_ranges, within_factor
 from orcac.cost.measured import LOOKED_UP, Mean, Measured, mean_tokens, teacher_key
 from orcac.cost.mixtures import PackedPart, mix
+from orcac.cost.pilot import predict
 from orcac.cost.record import MadeNode
 from orcac.cost.selection import estimate_kept
 from orcac.cost.shape import Model, student_model
@@ -62,7 +63,8 @@ class Requests:
     unanswered: float  # share of the prompts that the store does not answer
     answers: Range
     input: Range  # tokens of one request
-    output: Range  # tokens of one answer
+    output: Range  # tokens of one answer, over all answers
+    coming: Range  # the same of the answers that the store does not have
     basis: tuple[str, ...]
 
     def usd(self, price: AnswerPrice) -> Range:
@@ -256,38 +258,32 @@ class Flow:
         node, record = self._node(CollectSummary, ref)
         if record and (tokens_each := mean_tokens(record.summary)):
             prompts, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), Range(tokens_each[1]), ())
+            output = Range(tokens_each[1])
+            return Requests(prompts, 0.0, answers, Range(tokens_each[0]), output, output, ())
         pooled, (answer, why) = self._pool(node.inputs["prompts"]), self._answer_tokens(node)
         count, tokens, basis = pooled.count, pooled.tokens, (*pooled.basis, why)
         recipe = node.recipe
         assert isinstance(recipe, CollectRecipe)
-        input_error = math.inf  # relative error of the mean input
-        if rate := self.measured.characters(recipe.model):
+        if rate := self._characters_rate(ref, recipe.model):
             are_done = self.done.issuperset(node.inputs["prompts"])
             characters = self.measured.total_characters(node.inputs["prompts"]) if are_done else None
             if characters is not None:
-                input_error = 0.3 / rate.n**0.5
-                tokens = within_factor(characters / count.mid / rate.value, 1 + input_error, f"input of {recipe.model}")
-                basis = (
-                    f"characters per token of {recipe.model} {rate.value:.2f}: measured on {rate.n:,} prompts",
-                    why,
-                )
+                unknown = f"characters per token of {recipe.model}"
+                tokens = Range(characters / count.mid) / within_factor(rate.value, 1 + 1 / rate.n**0.5, unknown)
+                basis = (f"{unknown} {rate.value:.2f}: measured on {rate.n:,} prompts", why)
         count *= float(recipe.samples)
         if record:  # its answers are recorded ones or references, whose tokens are not counted
             count, answers = Range(float(record.summary.prompts)), Range(float(record.summary.answered))
-            return Requests(count, 0.0, answers, tokens, answer, _unique(basis))
+            return Requests(count, 0.0, answers, tokens, answer, answer, _unique(basis))
         unanswered = 1.0
         if found := self.answered.get(ref):
             count = Range(float(found.asked))
             unanswered = 1 - found.answered / found.asked if found.asked else 0.0
-            if found.replies and found.input_tokens and 1 / found.replies**0.5 <= input_error:
-                unknown, read = f"tokens per request of {recipe.model}", found.input_tokens / found.replies
-                tokens = within_factor(read, 1 + 1 / found.replies**0.5, unknown)
-                basis = (f"{unknown} {read:.0f}: measured from {_answers_text(found.replies)} to these prompts", why)
             if found.looked_up < found.asked:
                 part = f"{found.looked_up:,} of {found.asked:,}, at random"
                 basis = (*basis, f"{node.label}: the share of its questions that the ledger answers is that of {part}")
-        return Requests(count, unanswered, count, tokens, answer, _unique(basis))
+        output = answer * unanswered + Range(answer.mid * (1 - unanswered))  # those that came are known
+        return Requests(count, unanswered, count, tokens, output, answer, _unique(basis))
 
     def _answer_tokens(self, node: Node) -> tuple[Range, str]:
         """Return the mean tokens of an answer, and the basis of it."""
@@ -301,11 +297,12 @@ class Flow:
         if own and (own.n >= _ENOUGH or not elsewhere or elsewhere.n <= own.n):
             why = f"{unknown} {own.value:.0f}: measured from {_answers_text(own.n)} to these prompts"
             # a server may count the tokens of reasoning in addition to max_tokens
-            return within_factor(own.value, 1 + 1 / own.n**0.5, unknown).capped_at(max(most, own.value)), why
+            predicted = _predict(own, self.answered[node.ref].remaining, unknown)
+            return predicted.capped_at(max(most, own.value)), why
         if elsewhere:
             why = f"{unknown} {elsewhere.value:.0f}: measured from {_answers_text(elsewhere.n)}"
-            factor = max(priors.ELSEWHERE, 1 + 1 / elsewhere.n**0.5)
-            return within_factor(elsewhere.value, factor, unknown).capped_at(max(most, elsewhere.value)), why
+            predicted = _predict(elsewhere, math.inf, unknown, least=priors.ELSEWHERE)
+            return predicted.capped_at(max(most, elsewhere.value)), why
         if execution.expect_tokens:
             why = f"{unknown} {execution.expect_tokens}: the spec's `expect`, trusted to a factor of {priors.EXPECTED}"
             return within_factor(execution.expect_tokens, priors.EXPECTED, unknown).capped_at(most), why
@@ -315,7 +312,17 @@ class Flow:
     def _ledger_mean(self, ref: str) -> Mean | None:
         """Return the mean tokens of the ledger's answers to a node that is not made yet; None if it has none."""
         found = self.answered.get(ref)
-        return Mean(found.output_tokens / found.replies, found.replies) if found and found.replies else None
+        if not (found and found.replies):
+            return None
+        return Mean(found.output_tokens / found.replies, found.replies, found.lengths)
+
+    def _characters_rate(self, ref: str, model: str) -> Mean | None:
+        """Return the characters of a prompt for one token that the model counts, on the node's own prompts if it has
+        enough answers to them."""
+        elsewhere, found = self.measured.characters(model), self.answered.get(ref)
+        if found and found.input_tokens and (found.replies >= _ENOUGH or not elsewhere):
+            return Mean(found.characters / found.input_tokens, found.replies)
+        return elsewhere
 
     def _mean_elsewhere(self, node: Node) -> Mean | None:
         """Return the mean tokens of this teacher's answers to other nodes.
@@ -515,6 +522,12 @@ class Flow:
         node, record = self._node(StudentSummary, ref)
         folder = self.store.find_folder(ref) / "model" if record else None
         return student_model(node, folder, record.summary.parameters if record else None)
+
+
+def _predict(mean: Mean, remaining: float, unknown: str, *, least: float = 1.0) -> Range:
+    """Return the mean of further answers to `remaining` prompts, right within a factor of `least` at best."""
+    low, high = predict(mean.lengths, mean.n, remaining)
+    return between(mean.value * min(low, 1 / least), mean.value, mean.value * max(high, least), unknown)
 
 
 def _answers_text(n: int) -> str:

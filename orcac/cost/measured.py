@@ -11,13 +11,14 @@ import functools
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from orcac.chat.settings import SystemRole
 from orcac.collect.recipe import CollectRecipe, CollectSummary
 from orcac.cost.record import MadeNode, read_made
+from orcac.errors import StoreError
 from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node, canonical
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LOOKED_UP = 20_000  # questions of one node, at most, that are looked up in the ledger
+_FEW = 2_000  # answers of a teacher, at most, whose single lengths are read
 
 S = TypeVar("S", bound=Summary)
 K = TypeVar("K", bound=Hashable)
@@ -46,6 +48,7 @@ def find_adapter_kind(adapter: Mapping[str, object] | None) -> str | None:
 class Mean(NamedTuple):
     value: float
     n: int  # number of measured things
+    lengths: np.ndarray | None = None  # float64 (prompts,): the mean of the answers to each, of a mean of few answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,13 @@ class Answered:
 
     asked: int  # distinct questions
     answered: int  # questions that have an answer, or a failure that is final
+    remaining: float  # prompts that lack an answer, or several
     looked_up: int  # questions looked up; if fewer than all, the two counts above are scaled up from a random part
     replies: int  # answers among those looked up whose output tokens were counted
     input_tokens: int  # of these replies; 0 if the server counts none
     output_tokens: int
+    characters: int  # of the prompts of these replies
+    lengths: np.ndarray = field(compare=False)  # float64 (prompts,): mean output tokens of the replies to each prompt
 
 
 class Measured:
@@ -105,7 +111,30 @@ class Measured:
             if answered and tokens:
                 n, total = sums.get(key := teacher_key(record.recipe), (0, 0))
                 sums[key] = n + answered, total + tokens
-        return {key: Mean(total / n, n) for key, (n, total) in sums.items()}
+        return {key: Mean(total / n, n, self._read_lengths(key, n)) for key, (n, total) in sums.items()}
+
+    def _read_lengths(self, teacher: str, count: int) -> np.ndarray | None:
+        """Return the mean output tokens of the answers of a teacher to each prompt, float64 (prompts,).
+
+        None of more than _FEW answers, if a file is gone or damaged, and if no ledger is looked into either.
+        """
+        if count > _FEW or not self._looked_up:
+            return None
+        import numpy as np
+
+        from orcac.rows import read_columns
+
+        parts = []
+        for ref, record in self.records(CollectSummary).items():
+            if teacher_key(record.recipe) == teacher and record.summary.answered and record.summary.output_tokens:
+                samples = cast("int", record.recipe.get("samples", 1))
+                try:
+                    path = self._store.find_folder(ref) / "responses.parquet"
+                    tokens = np.array([one for (one,) in read_columns(path, ("output_tokens",))])
+                    parts.append(_mean_positive(tokens.reshape(-1, samples)))
+                except (OSError, ValueError, KeyError, StoreError):
+                    return None
+        return np.concatenate(parts) if parts else None
 
     def characters(self, model: str) -> Mean | None:
         """Return the mean characters of a prompt for one token that the model counts, its messages' frame included."""
@@ -275,31 +304,47 @@ class Measured:
         from orcac.chat.ledger.upstream import open_upstream
 
         keys = self._keys(nodes)
-        every = np.unique(np.concatenate([wanted for wanted, _ in keys.values()]))
+        every = np.unique(np.concatenate([wanted for wanted, *_ in keys.values()]))
         ledgers = [Ledger(folder, every), *([open_upstream(folder, upstream, every)] if upstream else [])]
         result = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
-            wanted, weight = keys[node.ref]
-            left, parts = wanted, []
+            wanted, prompts, texts, weight = keys[node.ref]
+            left, parts, asked_of = wanted, [], []
             for ledger in ledgers:
                 found = ledger.find(left, recipe.sampling.max_tokens)
                 parts.append(ledger.entries[found[found >= 0]])
-                left = left[found < 0]
+                asked_of.append(prompts[found >= 0])
+                left, prompts = left[found < 0], prompts[found < 0]
             facts = np.concatenate(parts)
-            replies = facts[(facts["failure"] == 0) & (facts["output_tokens"] > 0)]
-            read, written = int(replies["input_tokens"].sum()), int(replies["output_tokens"].sum())
+            is_reply = (facts["failure"] == 0) & (facts["output_tokens"] > 0)
+            replies, answered = facts[is_reply], np.concatenate(asked_of)[is_reply]
             asked, unsettled = round(len(wanted) * weight), round(len(left) * weight)
-            result[node.ref] = Answered(asked, asked - unsettled, len(wanted), len(replies), read, written)
+            result[node.ref] = Answered(
+                asked,
+                asked - unsettled,
+                unsettled / recipe.samples,
+                len(wanted),
+                len(replies),
+                int(replies["input_tokens"].sum()),
+                int(replies["output_tokens"].sum()),
+                characters=int(texts[answered].sum()),
+                lengths=_mean_by(answered, replies["output_tokens"]),
+            )
         for ledger in ledgers:
             ledger.close()
         return result
 
-    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, float]]:
-        """Return for each collect node the ledger keys of its questions, and the number of questions per key.
+    def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+        """Return for each collect node the keys of its questions, their prompts, the prompts' sizes, and a weight.
 
-        The keys are those that `collect` uses, sorted and distinct (S16); of a large node they are a random part.
+        - The ledger keys, as `collect` uses them, sorted and distinct: S16 (keys,). Of a large node they are a random
+          part.
+        - The number of each key's prompt: int64 (keys,).
+        - The characters of each prompt: int64 (prompts,).
+        - The number of questions per key.
+
         The prompts of a sample node are read once for all collect nodes.
         """
         import numpy as np
@@ -310,7 +355,9 @@ class Measured:
 
         found: dict[str, list[bytes]] = {}
         sizes: dict[str, int] = {}
-        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes]]]] = {}  # sample node -> share, ...
+        texts: dict[str, list[int]] = defaultdict(list)
+        # sample node -> share, ...
+        takers: dict[str, list[tuple[float, SystemRole, list[bytes], list[bytes], list[int]]]] = {}
         for node in nodes:
             recipe = node.recipe
             assert isinstance(recipe, CollectRecipe)
@@ -320,7 +367,7 @@ class Measured:
             share = min(1.0, self._looked_up / max(sizes[node.ref], 1))
             for prompts in node.inputs["prompts"]:
                 prefixes = recipe.template.key_prefixes(recipe.samples)
-                taker = share, recipe.system_role, prefixes, found[node.ref]
+                taker = share, recipe.system_role, prefixes, found[node.ref], texts[node.ref]
                 takers.setdefault(prompts, []).append(taker)
         for prompts, all_ in takers.items():
             chance, most = random.Random(0), max(share for share, *_ in all_)
@@ -330,10 +377,32 @@ class Measured:
             ):
                 if (drawn := chance.random()) < most:
                     parts = {role: conversation_json(system=system, user=query, system_role=role) for role in roles}
-                    for share, role, prefixes, keys in all_:
+                    for share, role, prefixes, keys, sizes_of in all_:
                         if drawn < share:
+                            sizes_of.append(len(query) + len(system))
                             keys += [key_digest(prefix, parts[role]) for prefix in prefixes]
-        return {ref: (np.unique(np.array(keys, "S16")), sizes[ref] / max(len(keys), 1)) for ref, keys in found.items()}
+        result = {}
+        for node in nodes:
+            assert isinstance(node.recipe, CollectRecipe)
+            keys = found[node.ref]
+            distinct, first = np.unique(np.array(keys, "S16"), return_index=True)  # keys of a prompt follow one another
+            prompts_of, weight = first // node.recipe.samples, sizes[node.ref] / max(len(keys), 1)
+            result[node.ref] = distinct, prompts_of, np.array(texts[node.ref], np.int64), weight
+        return result
+
+
+def _mean_by(prompts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return the mean tokens of each prompt, float64 (prompts,). prompts: int64 (answers,), the prompt of each."""
+    import numpy as np
+
+    _, place = np.unique(prompts, return_inverse=True)
+    return np.bincount(place, tokens) / np.bincount(place)
+
+
+def _mean_positive(tokens: np.ndarray) -> np.ndarray:
+    """Return the mean of the positive numbers of each row that has one, float64; (prompts, samples) -> (prompts,)."""
+    counted = (tokens > 0).sum(axis=1)
+    return tokens.sum(axis=1)[counted > 0] / counted[counted > 0]
 
 
 def mean_tokens(collected: CollectSummary) -> tuple[float, float] | None:

@@ -13,8 +13,7 @@ The bytes per token between forward and backward pass were counted on transforme
 counts them again. A student of another architecture is assumed to be like a LLaMA.
 
 A stage is checked if the shape of its student is known. If it does not fit the GPU that the spec names, that is an
-error, since the job would die after its wait in a queue. If the machine's memory is too small, that is a warning, since
-not every cluster enforces the memory that a job asked for.
+error, since the job would die after its wait in a queue. The memory of the machine is estimated in `jobs.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.spec.load import Experiment, merge_problems
 from orcac.spec.problems import Problem
-from orcac.spec.schema import TrainWork
 from orcac.store.store import Store
 from orcac.student.recipe import Scratch
 from orcac.tokenize.recipe import TokenizeRecipe
@@ -50,6 +48,7 @@ GATHERED = 1_000_000_000  # weights that ZeRO 3 may gather at once, and update a
 NF4 = 0.5 + 4 / 64  # bytes of a weight of 4 bits, and of its share of a block's scale
 LOGITS = 2**23  # numbers that the loss computes at once
 RUNTIME = 2 * GIB  # CUDA's context, its libraries' work space, communication, fragmentation
+RUNTIME_HOST = 3 * GIB  # of a machine, for each process with a GPU: torch, and CUDA's libraries (our estimate)
 RUNTIME_CPU = 0.7 * GIB  # of a process that has imported torch and transformers
 CAUTION = 0.92  # share of a GPU's memory that an advised setting may fill: the figures are accurate to about a tenth
 MOST_GPUS, MOST_NODES = 8, 1024  # largest settings that are tried
@@ -288,25 +287,21 @@ def find_errors(plan: Plan, experiment: Experiment, store: Store) -> list[Proble
     return _collect_problems(plan, experiment, store, describe)
 
 
-def find_warnings(plan: Plan, experiment: Experiment, store: Store) -> list[Problem]:
-    """Return a problem for each unmade stage whose processes need more of a machine's memory than `memory` asks for."""
+def machine_memory(stage: SizedStage) -> float:
+    """Return the bytes that the processes of a stage need of each machine, without its GPUs."""
+    execution, needed, adapter = stage.execution, stage.memory(), stage.recipe.adapter
+    processes, count = execution.gpus or execution.processes, count_parameters(stage.shape)
+    if execution.gpus:
+        machine = loaded_memory(count, processes, is_on_gpu=True) + processes * needed.offloaded
+    else:
+        machine = processes * (needed.total + needed.offloaded)
+    # an adapter is merged into a float32 copy of the weights at the end
+    return max(machine, loaded_memory(count, 1, is_on_gpu=False)) if adapter else machine
 
-    def describe(stage: SizedStage) -> str:
-        execution, needed = stage.execution, stage.memory()
-        machine = execution.gpus * needed.offloaded
-        if not execution.gpus:
-            machine = execution.processes * (needed.total + needed.offloaded)
-        if stage.recipe.adapter:  # it is merged into a float32 copy of the weights at the end
-            machine = max(machine, 4.0 * count_parameters(stage.shape) + RUNTIME_CPU)
-        asked = execution.memory_mb * 2**20
-        if machine <= asked:
-            return ""
-        need = f"training takes about {gib(machine)} GiB of a machine's memory"
-        default = ", the default" if execution.memory_mb == TrainWork.model_fields["memory"].default else ""
-        fix = f"write `memory: {math.ceil(machine / GIB)} GiB` in `hardware.train`"
-        return f"warning: {need}, and `memory` asks for {gib(asked)} GiB{default}; {fix}"
 
-    return _collect_problems(plan, experiment, store, describe)
+def loaded_memory(parameters: float, processes: int, *, is_on_gpu: bool) -> float:
+    """Return the bytes of a machine on which each of `processes` holds, or loads, a model's float32 weights."""
+    return processes * (4.0 * parameters + (RUNTIME_HOST if is_on_gpu else RUNTIME_CPU))
 
 
 def _collect_problems(

@@ -129,10 +129,10 @@ def _price_collect(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         unanswered = questions.unanswered / max(1e-9, questions.asked)
     count = requests.prompts * unanswered
     octets = (requests.input + requests.output) * priors.TEXT_BYTES
-    cost = _asking_cost(settings, count, requests.input, requests.output, recipe.sampling.max_tokens)
+    cost = _asking_cost(settings, count, requests.input, requests.coming, recipe.sampling.max_tokens)
     if is_free:
         cost = Cost(seconds=cost.seconds, basis=cost.basis)
-    ledger = (requests.input + requests.output) * 4.5 + Range(float(priors.RECORD_BYTES))
+    ledger = (requests.input + requests.coming) * 4.5 + Range(float(priors.RECORD_BYTES))
     return replace(
         cost,
         seconds=cost.seconds + Range(priors.START),

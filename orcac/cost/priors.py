@@ -54,7 +54,9 @@ KEPT = Prior("share of answers that filters keep", 0.92, 0.98, 1.0, "cut-off, em
 AGREEING = Prior("share of answers that agree with a reference", 0.6, 0.8, 0.95, "a teacher is right on most questions")
 CONTRADICTING = Prior("share of answers that contradict a reference", 0.05, 0.2, 0.4, "the others agree")
 READ = Prior("share of answers that can be compared", 0.6, 0.9, 1.0, "some are not read, or have no reference")
-MAJORITY = Prior("share of answers with the majority's final answer", 0.5, 0.75, 0.95, "ties have no majority")
+MAJORITY = Prior(
+    "share of answers with the majority's final answer", 0.5, 0.75, 0.95, "the others share one answer; ties have none"
+)
 LATENCY = Prior("seconds to an answer's first token", 0.3, 1.0, 3.0, "a served model under load")
 WRITING = Prior("tokens per second of one answer", 20, 50, 100, "a served model under load")
 BATCH_HOURS = Prior("hours of a batch", 1, 12, 24, "the Batch API promises a day")

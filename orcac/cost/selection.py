@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+from collections.abc import Iterator
 from statistics import fmean
 from typing import NamedTuple
 
@@ -41,15 +42,27 @@ def estimate_kept(recipe: FilterRecipe, samples: int) -> Kept:
     fit = {"verified": priors.AGREEING, "majority": priors.MAJORITY}.get(select.by)
     if fit and not (recipe.agree_with_reference and select.by == "verified"):
         share, basis = share * fit.range, [*basis, fit.basis]
-    kept = share.propagate(lambda chance: _expect_kept(min(chance, 1.0), samples, select.keep))
+    expect = _expect_majority if select.by == "majority" else _expect_kept
+    kept = share.propagate(lambda chance: expect(min(chance, 1.0), samples, select.keep))
     why = f"answers kept of {samples}, at most {select.keep} by `{select.by}` {kept.mid * samples:.2f}: computed"
     return Kept(kept, _find_length(select, samples), (*basis, why))
 
 
 def _expect_kept(chance: float, samples: int, keep: int) -> float:
     """Return the expected share of answers kept, if each is fit by `chance` and at most `keep` of a prompt stay."""
-    counts = ((n, math.comb(samples, n) * chance**n * (1 - chance) ** (samples - n)) for n in range(samples + 1))
-    return sum(min(n, keep) * weight for n, weight in counts) / samples
+    return sum(min(n, keep) * weight for n, weight in _count_fit(chance, samples)) / samples
+
+
+def _expect_majority(chance: float, samples: int, keep: int) -> float:
+    """Return the same of the votes for the first of two final answers and for the second; a tie keeps none."""
+    won = ((max(n, samples - n), weight) for n, weight in _count_fit(chance, samples) if 2 * n != samples)
+    return sum(min(votes, keep) * weight for votes, weight in won) / samples
+
+
+def _count_fit(chance: float, samples: int) -> Iterator[tuple[int, float]]:
+    """Yield each number of fit answers to a prompt, with its probability."""
+    for n in range(samples + 1):
+        yield n, math.comb(samples, n) * chance**n * (1 - chance) ** (samples - n)
 
 
 def _find_length(select: Selection, samples: int) -> float:

@@ -27,9 +27,10 @@ import json
 import os
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcac import rows
 from orcac.errors import InputError
@@ -48,6 +49,7 @@ EvalJob = Job[EvalRecipe, EvalExecution]
 Batches = Iterator[tuple[list[int], list["Reply"]]]  # numbers of answers, and the answers
 _LIKELIHOOD_BATCH = 32  # questions between two lines of the log
 _SYNC_S = 1.0  # between two syncs of the log
+_BEFORE_CHECKSUM = b', "crc32": '
 
 
 class Reply(NamedTuple):
@@ -154,10 +156,10 @@ def _ask(
             packages = packages_in_use() | {"vllm": served.version}
         job.packages.update(packages)
         file = stack.enter_context(log.open("ab"))
-        file.write(json.dumps({"packages": packages}).encode() + b"\n")
+        file.write(_line_of({"packages": packages}))
         synced, left = time.monotonic(), len(asked)
         for answered, given in batches:
-            file.write(json.dumps({"items": answered, "replies": given}).encode() + b"\n")
+            file.write(_line_of({"items": answered, "replies": given}))
             file.flush()
             if time.monotonic() - synced >= _SYNC_S:
                 os.fsync(file.fileno())
@@ -229,13 +231,37 @@ def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe, sample: 
     )
 
 
+def _line_of(values: dict[str, object]) -> bytes:
+    """Return a line of a log: JSON whose last field is the CRC-32 of the bytes before it."""
+    text = json.dumps(values).encode()[:-1]
+    return text + _BEFORE_CHECKSUM + b"%d}\n" % zlib.crc32(text)
+
+
 def _read_log(path: Path, replies: dict[int, Reply], packages: dict[str, str]) -> None:
-    """Add the replies of a log by their numbers, and the packages that made them. A torn last line is left out."""
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        values = json.loads(line)
+    """Add the replies of a log by their numbers, and the packages that made them.
+
+    A torn last line is left out. So is a damaged one, with a message; lines of an older orcac have no checksum.
+    """
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            values = _parse_line(line)
+        except ValueError:
+            print_line(f"{path}:{number}: the line is damaged: its items are answered again")
+            continue
         packages.update(values.get("packages", {}))
-        for number, reply in zip(values.get("items", ()), values.get("replies", ()), strict=True):
-            replies[number] = Reply(*reply)
+        for item, reply in zip(values.get("items", ()), values.get("replies", ()), strict=True):
+            replies[item] = Reply(*reply)
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    """Return the values of a log's line. Raises ValueError if it is damaged."""
+    values = json.loads(line)
+    text, _, end = line.rpartition(_BEFORE_CHECKSUM)
+    if text and end != b"%d}" % zlib.crc32(text):
+        raise ValueError
+    if not text and values.keys() - {"packages", "items", "replies"}:
+        raise ValueError  # the name of the checksum is damaged
+    return values
 
 
 def _cut_torn_line(log: Path) -> None:

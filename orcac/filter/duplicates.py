@@ -55,5 +55,11 @@ class Seen:
 
 
 def _digest(texts: tuple[str, ...]) -> bytes:
-    parts = (" ".join(text.split()) for text in texts)
-    return hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
+    return hashlib.sha256("\x1f".join(map(_normalize, texts)).encode()).digest()[:16]
+
+
+def _normalize(text: str) -> str:
+    """Return a text with one blank for all white space in a row, and none at its ends."""
+    # no white space but the blank is printable; most texts of one line are as they should be
+    is_normal = text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " "
+    return text if is_normal else " ".join(text.split())

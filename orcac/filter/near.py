@@ -9,33 +9,32 @@ the one before. The width of a band is the largest at which rows of the least si
 99.9 %. A row is rejected if it is similar to an earlier row, whether that one is kept or not; so of a chain of similar
 rows the first one stays.
 
-A row takes 128 bytes, the lowest byte of each place, and 8 bytes for each band. Two places of different rows have an
-equal byte once in 256 times, which the estimate takes into account.
+A row takes 128 bytes, the lowest byte of each place, and 8 bytes for each band, in memory until all rows are read. Two
+places of different rows have an equal byte once in 256 times, which the estimate takes into account.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import re
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from orcac.errors import InputError
 from orcac.extras import explain_missing_package, fix_of
-from orcac.filter.duplicates import list_parts, name_duplicate, texts_of
+from orcac.filter.duplicates import Part, list_parts, name_duplicate, texts_of
 from orcac.filter.recipe import FilterRecipe
 from orcac.rows import Response
+from orcac.words import split_words
 
-__all__ = ["Sketches", "find_near", "reject_near", "sketch"]
+__all__ = ["NearDuplicates", "Sketcher", "Sketches", "find_near", "sketch"]
 
 _PLACES, _SEED, _WORDS = 128, 1, 3
 _SURE = 0.999  # probability that two rows of the least similarity share a band
 _AT_ONCE = 2048
-_WORD = re.compile(r"\w+")
-_BLANKS = {code: " " for code in range(128) if not _WORD.match(chr(code))}  # as `_WORD`, and faster
+_RUNS_AT_ONCE = 256  # texts whose runs are in memory together
 
 
 class Sketches:
@@ -44,53 +43,96 @@ class Sketches:
     def __init__(self, bytes_: npt.NDArray[np.uint8], bands: npt.NDArray[np.uint64]) -> None:
         self.bytes, self.bands = bytes_, bands
 
+    def __getitem__(self, chosen: npt.NDArray[np.int64]) -> Sketches:
+        return Sketches(self.bytes[chosen], self.bands[chosen])
 
-def reject_near(recipe: FilterRecipe, read: Callable[[], Iterable[Response]], reasons: list[str]) -> None:
-    """Put the reason of each near duplicate into `reasons`, of the rows that have none yet.
 
-    `read` yields the rows. All rows of a prompt have one question, and share its fate. Raises what `sketch` raises.
-    """
-    if recipe.near is None:
-        return
-    assert recipe.sketches
-    for part in list_parts(recipe):
-        left = [number for number, reason in enumerate(reasons) if not reason]
-        chosen = left
-        if part == "question":
-            prompts = [row.id for row, reason in zip(read(), reasons, strict=True) if not reason]
-            chosen = [left[at] for at in range(len(left)) if not at or prompts[at] != prompts[at - 1]]
-        wanted = set(chosen)
-        texts = (" ".join(texts_of(row, part)) for number, row in enumerate(read()) if number in wanted)
-        near = find_near(sketch(texts, recipe.near, recipe.sketches), recipe.near)
-        rejected = {number for number, is_near in zip(chosen, near.tolist(), strict=True) if is_near}
-        last = -1
-        for number in left:
-            last = number if number in wanted else last
-            if last in rejected:
+class NearDuplicates:
+    """A search among the rows that all other rules of a recipe leave. Raises what `Sketcher` raises."""
+
+    def __init__(self, recipe: FilterRecipe) -> None:
+        self._least = recipe.near
+        self._rows: list[int] = []  # numbers of the rows
+        self._last_id = ""
+        self._sketchers: dict[Part, Sketcher] = {}
+        self._texts: dict[Part, list[int]] = {}  # of each row, the number of its text among those sketched
+        if recipe.near is not None:
+            assert recipe.sketches
+            self._sketchers = {part: Sketcher(recipe.near, recipe.sketches) for part in list_parts(recipe)}
+            self._texts = {part: [] for part in self._sketchers}
+
+    def add(self, number: int, row: Response) -> None:
+        """Add the row with this number. All rows of a prompt have one question, which is sketched once."""
+        if not self._sketchers:
+            return
+        for part, sketcher in self._sketchers.items():
+            if part != "question" or row.id != self._last_id or not self._rows:
+                sketcher.add(texts_of(row, part))
+            self._texts[part].append(len(sketcher) - 1)
+        self._rows.append(number)
+        self._last_id = row.id
+
+    def reject(self, reasons: list[str]) -> None:
+        """Put the reason of each near duplicate into `reasons`, of all rows. Rows of one question share its fate."""
+        numbers = np.array(self._rows, np.int64)
+        for part, sketcher in self._sketchers.items():
+            assert self._least is not None
+            left = np.array([not reasons[number] for number in self._rows], bool)
+            chosen, text_of = np.unique(np.array(self._texts[part], np.int64)[left], return_inverse=True)
+            near = find_near(sketcher.finish()[chosen], self._least)
+            for number in numbers[left][near[text_of]].tolist():
                 reasons[number] = name_duplicate(part, is_near=True)
 
 
-def sketch(texts: Iterable[str], least: float, version: str) -> Sketches:
-    """Return the sketches of texts, for a search with the least similarity `least`.
+class Sketcher:
+    """Sketches of texts that are added one after another, for a search with the least similarity `least`.
 
     Raises InputError unless `version` of the package rensa is installed: another one may have other hash functions.
     """
-    with explain_missing_package("`duplicates: {near: ...}`"):
-        from rensa import RMinHash
-    if (installed := importlib.metadata.version("rensa")) != version:
-        raise InputError(
-            f"the recipe has sketches of rensa {version}, and {installed} is installed", fix=fix_of("near")
-        )
-    width = _find_width(least)
-    rest, low, bands = iter(texts), [], []
-    while some := list(islice(rest, _AT_ONCE)):
-        matrix = RMinHash.digest_matrix_from_token_sets([_list_runs(text) for text in some], _PLACES, _SEED)
-        places = np.array(matrix.to_rows(), "u4")
-        low.append(places.astype("u1"))
-        bands.append(_hash_bands(places, width))
-    if not low:
-        return Sketches(np.empty((0, _PLACES), "u1"), np.empty((0, _PLACES // width), "u8"))
-    return Sketches(np.concatenate(low), np.concatenate(bands))
+
+    def __init__(self, least: float, version: str) -> None:
+        with explain_missing_package("`duplicates: {near: ...}`"):
+            from rensa import RMinHash
+        if (installed := importlib.metadata.version("rensa")) != version:
+            raise InputError(
+                f"the recipe has sketches of rensa {version}, and {installed} is installed", fix=fix_of("near")
+            )
+        self._digest = RMinHash.digest_matrix_from_token_sets
+        self._width = _find_width(least)
+        self._count = 0
+        self._runs: list[Sequence[bytes]] = []  # of the texts that are not yet sketched
+        self._bytes = [np.empty((0, _PLACES), "u1")]
+        self._bands = [np.empty((0, _PLACES // self._width), "u8")]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add a text, given as several that follow one another."""
+        self._runs.append(_list_runs([*chain.from_iterable(map(split_words, texts))]))
+        self._count += 1
+        if len(self._runs) == _RUNS_AT_ONCE:
+            self._sketch()
+
+    def finish(self) -> Sketches:
+        """Return the sketches of all texts."""
+        if self._runs:
+            self._sketch()
+        return Sketches(np.concatenate(self._bytes), np.concatenate(self._bands))
+
+    def _sketch(self) -> None:
+        places = np.array(self._digest(self._runs, _PLACES, _SEED).to_rows(), "u4")
+        self._runs = []
+        self._bytes.append(places.astype("u1"))
+        self._bands.append(_hash_bands(places, self._width))
+
+
+def sketch(texts: Iterable[str], least: float, version: str) -> Sketches:
+    """Return the sketches of texts. Raises what `Sketcher` raises."""
+    sketcher = Sketcher(least, version)
+    for text in texts:
+        sketcher.add([text])
+    return sketcher.finish()
 
 
 def find_near(sketches: Sketches, least: float) -> npt.NDArray[np.bool_]:
@@ -138,9 +180,7 @@ def _hash_bands(places: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.ui
     return hashed
 
 
-def _list_runs(text: str) -> Sequence[str]:
-    folded = text.casefold()
-    words = folded.translate(_BLANKS).split() if folded.isascii() else _WORD.findall(folded)
+def _list_runs(words: Sequence[bytes]) -> Sequence[bytes]:
     if len(words) < _WORDS:
-        return [" ".join(words)]
-    return [*map(" ".join, zip(*(words[start:] for start in range(_WORDS)), strict=False))]
+        return [b" ".join(words)]
+    return [*map(b" ".join, zip(*(words[start:] for start in range(_WORDS)), strict=False))]

@@ -16,10 +16,11 @@ with two faults, and what a finished artifact states must stay true.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from operator import attrgetter
 
-from orcac.collect.contamination import Index, find_overlaps
+from orcac.collect.contamination import Benchmarks
 from orcac.filter.agreement import find_disagreement
 from orcac.filter.duplicates import PARTS, Seen, name_duplicate
 from orcac.filter.lengths import count_tokens
@@ -37,10 +38,10 @@ DUPLICATES = frozenset(name_duplicate(part, is_near=is_near) for part in PARTS f
 class Reasons:
     """A judge of rows, in order. `overlaps` counts, per benchmark, the contaminated rows that overlap it."""
 
-    def __init__(self, recipe: FilterRecipe, benchmarks: Mapping[str, Index]) -> None:
+    def __init__(self, recipe: FilterRecipe, benchmarks: Benchmarks) -> None:
         self._recipe, self._benchmarks = recipe, benchmarks
         self._seen = Seen(recipe)
-        self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks, 0))
+        self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks.names, 0))
         ended, long, refuses, disagrees = self._find_ending, self._find_length, self._find_refusal, self._find_answer
         self._before: tuple[_Rule, ...] = (
             ended,
@@ -55,10 +56,11 @@ class Reasons:
             self._before = ended, refuses, long, disagrees, self._find_overlap
             self._after = (self._seen.find_duplicate,)
 
-    def judge_all(self, rows: Iterable[Response]) -> Iterator[str]:
-        """Yield the reason to reject each row, or KEEP. The answers to one prompt must follow one another."""
-        for _, answers in groupby(rows, key=lambda row: row.id):
-            yield from self._judge_prompt(list(answers))
+    def judge_all(self, rows: Iterable[Response]) -> Iterator[tuple[Response, str]]:
+        """Yield each row with the reason to reject it, or KEEP. The answers to one prompt must follow one another."""
+        for _, answers in groupby(rows, key=attrgetter("id")):
+            some = list(answers)
+            yield from zip(some, self._judge_prompt(some), strict=True)
 
     def _judge_prompt(self, rows: list[Response]) -> list[str]:
         """Return the reasons to reject the answers to one prompt."""
@@ -109,16 +111,16 @@ class Reasons:
         recipe = self._recipe
         if recipe.contamination_ngram is None:
             return KEEP
-        if self._overlaps(row.query, recipe.contamination_ngram, is_query=True):
+        if self._overlaps(row.query, is_query=True):
             return "contamination"
         if recipe.contaminated_answers:
-            answer = f"{row.reasoning} {row.response}"
-            if self._overlaps(answer, recipe.contamination_ngram, is_query=False):
+            answer = (row.reasoning, row.response) if row.reasoning else (row.response,)
+            if self._overlaps(*answer, is_query=False):
                 return "contaminated answer"
         return KEEP
 
-    def _overlaps(self, text: str, ngram: int, *, is_query: bool) -> bool:
-        found = find_overlaps(text, self._benchmarks, ngram, is_query=is_query)
+    def _overlaps(self, *texts: str, is_query: bool) -> bool:
+        found = self._benchmarks.find_overlaps(*texts, is_query=is_query)
         self.overlaps.update(found)
         return bool(found)
 

@@ -1,7 +1,7 @@
 """Split a teacher's responses into those to train on and those rejected, each with its reason.
 
 The responses are read once to judge them and once more for each table that is written. Between the passes only the
-reasons are in memory.
+reasons are in memory, and the sketches of near duplicates.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orcac import rows
-from orcac.collect.contamination import Index, index_benchmarks
+from orcac.collect.contamination import Benchmarks, read_benchmarks
 from orcac.errors import InputError
-from orcac.filter.near import reject_near
+from orcac.filter.near import NearDuplicates
 from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job, hide_pandas
@@ -96,24 +95,26 @@ def _find_reasons(
     """Return the reason for each response, or KEEP, and count the losses of each task."""
     progress = job.progress(pq.read_metadata(responses).num_rows, "responses")
     verdicts: list[str] = []
-    tasks = (task for (task,) in rows.read_columns(responses, ("task",)))
-    for task, verdict in zip(tasks, reasons.judge_all(rows.read(responses, rows.Response)), strict=True):
+    near = NearDuplicates(job.recipe)
+    for row, verdict in reasons.judge_all(rows.read(responses, rows.Response)):
+        if verdict == KEEP:
+            near.add(len(verdicts), row)
         verdicts.append(verdict)
-        losses.count("" if verdict in DUPLICATES else verdict, task=task)
+        losses.count("" if verdict in DUPLICATES else verdict, task=row.task)
         progress.update(len(verdicts))
-    reject_near(job.recipe, partial(rows.read, responses, rows.Response), verdicts)
+    near.reject(verdicts)
     return verdicts
 
 
-def _index_benchmarks(job: Job[FilterRecipe, FilterExecution]) -> dict[str, Index]:
-    """Return each benchmark's index by its name, {} if the recipe does not check contamination."""
+def _index_benchmarks(job: Job[FilterRecipe, FilterExecution]) -> Benchmarks:
+    """Return the items of the benchmarks, none if the recipe does not check contamination."""
     ngram = job.recipe.contamination_ngram
     if ngram is None:
-        return {}
+        return Benchmarks({}, 1)
     folders = job.inputs.get("benchmarks", ())
     if not folders:
         raise InputError(
             f"{job.label}: there is no benchmark to check contamination against",
             fix="name benchmarks in the spec, or leave the contamination filter out",
         )
-    return index_benchmarks(folders, ngram)
+    return read_benchmarks(folders, ngram)

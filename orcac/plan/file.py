@@ -19,6 +19,7 @@ from orcac.store.durable import retry_stale, write_if_changed
 from orcac.store.locks import flock
 
 FORMAT = 2
+MINUTES, MEMORY_MB = 120, 2000  # of a job for which neither the spec nor an estimate states any
 _UNUSED_S = 30 * 86_400.0
 
 

@@ -784,6 +784,8 @@ class _ArmLowering:
             inputs["against"] = tuple(
                 reply for teacher in benchmark.against for reply in self._add_replies(teacher, name)
             )
+        elif not isinstance(benchmark, schema.OpenBenchmark) and benchmark.form_of:
+            inputs["form_of"] = self._add_replies(benchmark.form_of, name)[:1]
         recipe, execution = self._lower_scoring(name)
         score = self._add(address, recipe, execution, label=label, mark=mark, inputs=inputs)
         self.targets.append(score)

@@ -24,14 +24,21 @@ class Resources(TypedDict):
     """The fields of an `Execution` that a scheduler reads."""
 
     threads: int
-    memory_mb: int
-    minutes: int
+    memory_mb: int | None
+    minutes: int | None
     gpus: int
+    constraint: str | None
 
 
 def lower_work(work: schema.Work, *, gpus: int = 0) -> Resources:
     """Return the resources of a job that runs on `gpus` GPUs."""
-    return {"threads": work.threads, "memory_mb": work.memory, "minutes": work.time, "gpus": gpus}
+    return {
+        "threads": work.threads,
+        "memory_mb": work.memory,
+        "minutes": work.time,
+        "gpus": gpus,
+        "constraint": work.constraint,
+    }
 
 
 def lower_filters(filters: schema.Filters, seed: int) -> FilterRecipe:

@@ -1,7 +1,8 @@
 """The recipe of `score`, which makes `scores.parquet` (rows.Scored) and `scores.json` of one model on one benchmark.
 
 Inputs: `items` (one sample node) and `answers` (an eval node, or the collect node of a baseline). A judged benchmark
-also has `against`: the collect nodes whose answers it is compared with, and leaves `reviews.parquet` (rows.Review).
+also has `against`: the collect nodes whose answers it is compared with, and leaves `reviews.parquet` (rows.Review). The
+checker `form` also has `form_of`: the collect node whose wording it compares with.
 """
 
 from __future__ import annotations

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from orcac import rows
 from orcac.checkers import CHECKERS
 from orcac.errors import InputError
 from orcac.job import Job, save_memory
+from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.sample.references import find_fault, list_asked, name_items
 from orcac.score.likelihood import score_choices
@@ -37,12 +38,14 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
 
         return score_judged(job, [(item, reply) for item, (reply,) in answered])
     checkers = job.recipe.checkers
+    worded = _read_worded(job) if "form" in checkers else {}
     scored, faults = [], defaultdict(list)
     for item, replies in answered:
-        if fault := find_fault(item, checkers[0]):
+        compared = {checker: _word(item, worded) if checker == "form" else item for checker in checkers}
+        if fault := find_fault(compared[checkers[0]], checkers[0]):
             faults[fault].append(item)
         else:
-            scored.append([_score(item, reply, checkers, sample) for sample, reply in enumerate(replies)])
+            scored.append([_score(compared, reply, sample) for sample, reply in enumerate(replies)])
     left_out = len(answered) - len(scored)
     if not scored:
         raise InputError(
@@ -96,16 +99,32 @@ def _read_answers(items: Path, answers: Sequence[Path]) -> Iterator[tuple[rows.P
         yield item, [_reply(row) for row in replies]
 
 
+def _read_worded(job: Job[ScoreRecipe, ScoreExecution]) -> dict[str, str]:
+    """Return item id -> the answer of the teacher whose wording `form` looks for, without its reasoning."""
+    (folder,) = job.inputs["form_of"]
+    found = {row.id: split_reasoning(row.response)[1] for row in rows.read(folder / "responses.parquet", rows.Response)}
+    if empty := sum(not text.strip() for text in found.values()):
+        print_line(f"{job.label}  the teacher has no answer to {empty:,} of {len(found):,} items: their form scores 0")
+    return found
+
+
+def _word(item: rows.Prompt, worded: Mapping[str, str]) -> rows.Prompt:
+    """Return an item with the teacher's answer as its reference; such an item has no options."""
+    changes: dict[str, Any] = {"references": []} if isinstance(item, rows.BenchmarkItem) else {}
+    return dataclasses.replace(item, reference=worded.get(item.id, ""), options=[], **changes)
+
+
 def _reply(row: rows.Answer | rows.Response) -> Reply:
     """Return a reply without its reasoning, which an `eval` node has removed from a student's."""
     text, own = split_reasoning(row.response)[1], row if isinstance(row, rows.Response) else None
     return Reply(text, row.finish_reason, own.error if own else "", own.refusal if own else "")
 
 
-def _score(item: rows.Prompt, reply: Reply, checkers: tuple[str, ...], sample: int) -> rows.Scored:
-    first, *others = (decide(checker, reply, item) for checker in checkers)
+def _score(items: Mapping[str, rows.Prompt], reply: Reply, sample: int) -> rows.Scored:
+    """Return the score of a reply. `items` has, by checker, the item that it compares the reply with."""
+    first, *others = (decide(checker, reply, item) for checker, item in items.items())
     return rows.widen(
-        item,
+        next(iter(items.values())),
         rows.Scored,
         response=reply.text,
         finish_reason=reply.finish_reason,

@@ -128,19 +128,31 @@ def from_spec(name: str, experiment: Experiment) -> Measured:
     section = {key: value for key, value in section.items() if key not in ("missing", "primary")}
     text = arm.messages[benchmark.system]
     messages = {benchmark.system: text} if (benchmark.system, text) != (1, "") else {}
-    judging = _copy_judging(arm, benchmark) if isinstance(benchmark, OpenBenchmark) else {}
+    if isinstance(benchmark, OpenBenchmark):
+        judging = _copy_judging(arm, benchmark)
+    else:
+        judging = _copy_teachers(arm, [benchmark.form_of] if benchmark.form_of else [])
     return Measured(name=name, section=section, messages=messages, seed=arm.spec.seed, judging=judging)
 
 
 def _copy_judging(arm: Arm, benchmark: OpenBenchmark) -> Section:
     """Return the judge of a benchmark, the teachers that it needs, and the budget, as sections of a spec."""
-    judge, sections = find_judge(arm.spec, benchmark), dict[str, JsonValue]()
-    names = dict.fromkeys((judge.teacher, *benchmark.against))
-    files = [("endpoint", "path"), ("endpoint", "questions")]
-    sections["teachers"] = {name: _copy_part(arm, ("teachers", name), files) for name in names}
+    judge = find_judge(arm.spec, benchmark)
+    sections = _copy_teachers(arm, (judge.teacher, *benchmark.against))
     if benchmark.judge in arm.spec.judges:
         prompts: list[SpecPath] = [("prompt",), *(("per_category", task) for task in judge.per_category)]
         sections["judges"] = {benchmark.judge: _copy_part(arm, ("judges", benchmark.judge), prompts)}
+    return sections
+
+
+def _copy_teachers(arm: Arm, names: Sequence[str]) -> Section:
+    """Return these teachers and the budget as sections of a spec; {} if no teacher is asked."""
+    if not names:
+        return {}
+    files: list[SpecPath] = [("endpoint", "path"), ("endpoint", "questions")]
+    sections: Section = {
+        "teachers": {name: _copy_part(arm, ("teachers", name), files) for name in dict.fromkeys(names)}
+    }
     if arm.spec.budget is not None:
         sections["budget"] = arm.tree.at(("budget",)).plain()
     return sections

@@ -75,6 +75,7 @@ def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Fi
         yield from _check_average(path, benchmark)
         if not isinstance(benchmark, OpenBenchmark):
             yield from _check_checkers(path, benchmark)
+            yield from _check_form(path, benchmark, names)
             yield from _check_asking(path, benchmark)
             if isinstance(benchmark.reasoning, int) and spec.student and spec.hardware.eval.engine == "vllm":
                 message = "vLLM does not limit the tokens of reasoning; write `on` or `off`, or `engine: transformers`"
@@ -155,3 +156,17 @@ def _check_checkers(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Find
     for index, name in enumerate(benchmark.checker):
         if name in benchmark.checker[:index]:
             yield Finding((*both[1], index), f"the checker `{name}` is given twice; remove one")
+
+
+def _check_form(path: SpecPath, benchmark: ScoredBenchmark, names: Names) -> Iterator[Finding]:
+    """Yield the contradictions of the checker `form` and the teacher whose wording it looks for."""
+    both = (*path, "form_of"), (*path, "checker")
+    if benchmark.form_of:
+        what = f"benchmark `{path[-1]}` compares its answers with those of teacher"
+        yield from check_name(both[0], what, benchmark.form_of, "teachers", names)
+        if "form" not in benchmark.checkers:
+            message = "`form_of` has no effect without the checker `form`; write `checker: [auto, form]`, or remove it"
+            yield Finding(both[0], message, both)
+    elif "form" in benchmark.checkers:
+        message = "the checker `form` needs a teacher whose wording to look for; write `form_of: TEACHER`"
+        yield Finding(both[1], message, both)

@@ -170,15 +170,16 @@ def _variable(value: str) -> str:
 Variable = Annotated[str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": _VARIABLE})]
 # The names of `orcac.checkers`, which takes longer to import than the rest of the language; a test compares the two.
 CheckerName = Literal["auto", "option", "number", "math", "text", "rouge-l", "final-answer", "first-capital"]
+Measure = Literal[CheckerName, "form"]  # `form` compares with the answers of a model, which only a benchmark has
 _ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 Paths = Annotated[
     tuple[str, ...],
     _ONE_OR_MORE,
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-_CHECKER: dict[str, JsonValue] = {"type": "string", "enum": [*get_args(CheckerName)]}
+_CHECKER: dict[str, JsonValue] = {"type": "string", "enum": [*get_args(Measure)]}
 Checkers = Annotated[
-    tuple[CheckerName, ...],
+    tuple[Measure, ...],
     _ONE_OR_MORE,
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_CHECKER, {"type": "array", "items": _CHECKER, "minItems": 1}]}),

@@ -191,8 +191,12 @@ def _create(path: Path) -> bool:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(_own_record(), file)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(_own_record(), file)
+    except OSError:  # a full disk: an empty file would keep all others away until it is old
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -7,7 +7,8 @@
     <files>         the files that the kind makes
     work/           progress of an unfinished node: checkpoints, partial answers; removed at the end
     lease.json      the lease of the process that makes it now (lease.py)
-    error.json      the reason why the last try failed
+    error.json      the reason why the last try failed, and the run of that try (tries.py)
+    tries.json      the Slurm jobs in which a run tried to make it (tries.py)
     log.txt         the output of the last try
     shards/         a folder like this one for each shard of a node, with `done.json` as its marker
 
@@ -41,13 +42,15 @@ from orcac.errors import StoreError
 from orcac.store import durable
 from orcac.store.lease import acquire, owns_lease
 from orcac.store.links import find_links, is_inside, is_plain, refuse_irregular, refuse_link, refuse_links, remove_links
+from orcac.store.tries import RUN, Cause
 
 _REF = re.compile(r"[a-z]+/[0-9a-f]{20}")
 _ID = re.compile("[0-9a-f]{20}")
 # of chat/ledger/files.py
 _ANSWERS_FILE = re.compile(r".+-\d+-[0-9a-f]{8}\.(jsonl|sealing)|(?:[0-9a-f]{16}){1,2}\.parquet")
 _WORKING = ("shards", "work")  # folders of a node that its jobs use while they make it
-_NOT_FILES = (*_WORKING, "lease.json", "lease.lock", "error.json", "log.txt", "artifact.json", "complete.json")
+_NOTES = ("lease.json", "lease.lock", "error.json", "tries.json", "log.txt")  # on the making of a node
+_NOT_FILES = (*_WORKING, *_NOTES, "artifact.json", "complete.json")
 
 
 _DIGEST = "sha256"  # the last field of a record: the digest of the bytes before it
@@ -137,10 +140,17 @@ class Store:
         )
 
     def list_finished(self, kind: str) -> list[str]:
-        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted."""
+        """Return the KIND/ID of every finished node of a kind, here and in the upstream, sorted.
+
+        Nodes of an upstream at a URL whose files are not here are left out.
+        """
         stores = [self, *([Store(self.upstream)] if self.upstream else [])]
         refs = {ref for store in stores for ref in store.refs() if ref.startswith(f"{kind}/")}
-        return sorted(ref for ref in refs if self.is_done(ref))
+        return sorted(ref for ref in refs if self.is_own(ref) or (self.is_upstream(ref) and self._has_files(ref)))
+
+    def _has_files(self, ref: str) -> bool:
+        """Return whether there are files beside a node's record."""
+        return any(path.name != "artifact.json" for path in self.find_folder(ref).iterdir())
 
     @property
     def answers(self) -> Path:
@@ -216,7 +226,7 @@ class Store:
         twin = marker.with_name("complete.json")
         refuse_link(marker, self.root)
         with disk_errors(marker.parent):
-            marker_alone = marker.is_file() and not _is_record(marker) and _is_record(twin)
+            marker_alone = marker.is_file() and not _is_record(marker) and _is_sound(twin)
             marker.unlink(missing_ok=True)
             if marker_alone:
                 return
@@ -237,7 +247,7 @@ class Store:
         records = [self.folder(ref) / name for name in ("artifact.json", "complete.json")]
         refuse_link(records[0], self.root)
         for sound, other in (records, records[::-1]):
-            if has_digest(sound) and not any(_damaged_files(sound.parent, read_record(sound)["files"])):
+            if has_digest(sound) and _is_sound(sound):
                 durable.write(other, sound.read_bytes())
                 return True
         return False
@@ -269,28 +279,48 @@ class Store:
         the lease meanwhile.
         """
         folder = self.folder(ref)
-        refuse_links(folder, skip=_WORKING)
-        if not owns_lease(folder):
-            fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
-            raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
+        self._check_lease(ref)
         with disk_errors(folder):
             files: dict[str, FileFacts] = {}
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
                 name = path.relative_to(out).as_posix()
                 files[name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                durable.share(path)  # some writers make their files private, and a store is shared
-                durable.move(path, folder / name)
+                _move(path, folder / name)
             record = {**record, "files": files}
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
         shutil.rmtree(folder / "work", ignore_errors=True)
         self.clear_error(ref)
+        (folder / "tries.json").unlink(missing_ok=True)
 
-    def record_error(self, ref: str, message: str, code: int) -> None:
-        """Write the reason why a try failed, for `orcac run` and `orcac status`."""
+    def adopt(self, ref: str, staged: Path, content: bytes) -> None:
+        """Publish an artifact of another store: its files, which are under `staged` and were checked, and its record.
+
+        content: the bytes of its `artifact.json`. Raises StoreError as `publish`.
+        """
+        folder = self.folder(ref)
+        self._check_lease(ref)
+        with disk_errors(folder):
+            for name in parse_record(content)["files"]:
+                _move(staged / name, folder / name)
+            durable.write(folder / "complete.json", content)
+            durable.write(folder / "artifact.json", content)
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        self.clear_error(ref)
+
+    def _check_lease(self, ref: str) -> None:
+        """Raise StoreError if this process lost the node's lease, or if there is a link in the node's folder."""
+        refuse_links(self.folder(ref), skip=_WORKING)
+        if not owns_lease(self.folder(ref)):
+            fix = "nothing is lost: the other run publishes it, or this one goes on when run again"
+            raise StoreError(f"{ref}: another run took it over while this one was suspended", fix=fix)
+
+    def record_error(self, ref: str, message: str, code: int, *, short_of: Cause = "", is_final: bool = False) -> None:
+        """Write the reason why a try failed, for `orcac run`, `orcac status` and the next try (tries.py)."""
         with contextlib.suppress(OSError):
-            _write(self.folder(ref) / "error.json", {"message": message, "exit_code": code})
+            record = {"message": message, "exit_code": code, "run": os.environ.get(RUN, "")}
+            record |= {"short_of": short_of, "is_final": is_final}
+            _write(self.folder(ref) / "error.json", record)
 
     def clear_error(self, ref: str) -> None:
         """Remove the reason why an earlier try failed."""
@@ -334,6 +364,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
+def is_ref(text: str) -> bool:
+    """Return whether a text has the form of a node's name, KIND/ID."""
+    return _REF.fullmatch(text) is not None
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Return the record of an artifact, its `artifact.json`.
 
@@ -341,23 +376,33 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     refuse_irregular(path)
     try:
-        content = durable.retry_stale(path.read_bytes)
+        return parse_record(durable.retry_stale(path.read_bytes))
+    except FileNotFoundError:
+        raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
+    except ValueError:
+        raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
+
+
+def parse_record(content: bytes) -> dict[str, Any]:
+    """Return the record of an artifact from the bytes of its `artifact.json`.
+
+    Raises ValueError if they are damaged, or name a file outside the artifact's folder.
+    """
+    try:
         record: dict[str, Any] = json.loads(content.decode("utf-8"))
         if stated := record.pop(_DIGEST, None):
             text, _, end = content.rpartition(_BEFORE_DIGEST)
             if end != f'"{stated}"\n}}\n'.encode() or hashlib.sha256(text).hexdigest() != stated:
-                raise ValueError  # it has changed since it was written
+                raise ValueError("it has changed since it was written")
         for name, facts in record["files"].items():
             if not is_inside(name) or name.split("/")[0] in _NOT_FILES:
-                raise ValueError  # a file outside the folder, or one that is not the artifact's
+                raise ValueError("it names a file outside the folder, or one that is not the artifact's")
             if not (facts["bytes"] >= 0 and re.fullmatch("[0-9a-f]{64}", facts["sha256"])):
-                raise ValueError
-    except FileNotFoundError:
-        raise StoreError(f"{path}: not made yet", fix="run the plan, or make this node first") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise StoreError(f"{path}: the record is damaged", fix=_repair_hint(path.parent)) from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})", fix="mend its disk or permissions") from None
+                raise ValueError("it has no size or digest of a file")
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError("it is not a record of an artifact") from None
     return record
 
 
@@ -375,6 +420,11 @@ def _is_record(path: Path) -> bool:
     except StoreError:
         return False
     return True
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether there is a record at `path`, and all files that it names are as it says."""
+    return _is_record(path) and not any(_damaged_files(path.parent, read_record(path)["files"]))
 
 
 def _find_links(folder: Path, *, skip: Collection[str] = ()) -> Iterator[Damage]:
@@ -419,6 +469,13 @@ def _damaged_files(
                 fix = "mend its disk or permissions"
                 raise StoreError(f"{path}: cannot be read ({error.strerror})", fix=fix) from None
             yield Damage(path, "the file is damaged (its disk cannot read it)")
+
+
+def _move(path: Path, to: Path) -> None:
+    """Move a finished file to its place in an artifact, where others may read it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    durable.share(path)  # some writers make their files private, and a store is shared
+    durable.move(path, to)
 
 
 def _write(path: Path, record: Mapping[str, object]) -> None:

@@ -154,32 +154,34 @@ class _Table:
         self._starts = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])[self._examples]
         self._pad, self._counting = pad, np.arange(max_length, dtype=np.int32)
         self.shape = (len(self._examples) - 1, max_length)
-        self._last: tuple[int, tuple[np.ndarray, ...]] = (-1, ())  # the row that was read last
+        self._last: tuple[int | None, np.ndarray] = (None, np.empty(0))  # the row that was read last
 
-    def row(self, row: int) -> tuple[np.ndarray, ...]:
-        """Return the three arrays of a row, int32 (max_length,)."""
-        row = range(self.shape[0])[row]
-        if self._last[0] != row:
-            self._last = row, self._make(row)
+    def row(self, row: int) -> np.ndarray:
+        """Return the three arrays of a row, int32 (3, max_length)."""
+        if row != self._last[0]:
+            self._last = row, self._make(range(self.shape[0])[row])
         return self._last[1]
 
-    def _make(self, row: int) -> tuple[np.ndarray, ...]:
-        first, last = self._examples[row : row + 2].tolist()
-        start, end = self._starts[row : row + 2].tolist()
-        ids, positions, labels = (np.empty(self.shape[1], dtype=np.int32) for _ in RowFile._fields)
+    def _make(self, row: int) -> np.ndarray:
+        first, last = self._examples.item(row), self._examples.item(row + 1)
+        start, end = self._starts.item(row), self._starts.item(row + 1)
         size = end - start
-        ids[:size], ids[size:], labels[:] = self._ids[start:end], self._pad, MASKED
+        arrays = np.empty((3, self.shape[1]), dtype=np.int32)
+        ids, positions, labels = arrays
+        ids[:size] = self._ids[start:end]
         if self._high is not None:
-            high = _HIGH[self._high[start >> 1 : (end + 1) >> 1]].view("<i4")
-            ids[:size] |= high[start & 1 :][:size]
+            ids[:size] |= _HIGH[self._high[start >> 1 : (end + 1) >> 1]].view("<i4")[start & 1 :][:size]
+        labels[:size] = ids[:size]
         at = 0
         examples = zip(self._lengths[first:last].tolist(), self._prompts[first:last].tolist(), strict=True)
         for length, prompt in examples:
             positions[at : at + length] = self._counting[:length]
-            labels[at + prompt : at + length] = ids[at + prompt : at + length]
+            labels[at : at + prompt] = MASKED
             at += length
-        positions[at:] = self._counting[: self.shape[1] - at]
-        return ids, positions, labels
+        if size < self.shape[1]:
+            ids[size:], labels[size:] = self._pad, MASKED
+            positions[size:] = self._counting[: self.shape[1] - size]
+        return arrays
 
     def count(self) -> TokenCounts:
         """Return the numbers of tokens of each row."""
@@ -198,6 +200,8 @@ class _Derived:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
+        if type(key) is int:
+            return self.table.row(key)[self._number]
         rows, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         if not isinstance(rows, slice):
             return self.table.row(rows)[self._number][rest or slice(None)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from orcac.errors import InputError, OrcacError
+from orcac.errors import MachineError, OrcacError
 from orcac.train.stage import StageJob
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def join_group(stage: StageJob) -> None:
     """Join the other ranks of the stage, which RANK and the like in the environment describe. A stage of one process
     joins no group.
 
-    Raises InputError if GPUs are missing, OrcacError if the group is not the one that the stage needs.
+    Raises MachineError if GPUs are missing, OrcacError if the group is not the one that the stage needs.
     """
     check_gpus(stage, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
@@ -91,9 +91,9 @@ def _forbid_pickles() -> None:
 
 
 def check_gpus(stage: StageJob, found: int) -> None:
-    """Raise InputError if `found`, the number of GPUs on this machine, is lower than the stage needs."""
+    """Raise MachineError if `found`, the number of GPUs on this machine, is lower than the stage needs."""
     if found < stage.execution.gpus:
-        raise InputError(
+        raise MachineError(
             f"hardware.train asks for {stage.execution.gpus} GPU(s) per machine, and torch finds {found} here",
             fix="run on a machine that has them, with a torch that can use them, or lower hardware.train.gpus",
         )

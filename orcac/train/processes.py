@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from orcac import errors
-from orcac.errors import OrcacError
+from orcac.errors import KilledError, OrcacError
 from orcac.progress import REDRAWN
 from orcac.store import durable
 from orcac.train.launch import Command
@@ -42,8 +42,8 @@ def run(commands: Sequence[Command], work: Path, *, poll_s: float = 0.1, grace_s
     """Run the processes to their end; `work` is the stage's folder, where ranks record their errors.
 
     `poll_s`: seconds between two looks at the processes. `grace_s`: seconds that the others get after one has failed.
-    Raises the OrcacError or OSError that a rank recorded, OrcacError if a process failed otherwise, and SystemExit(143)
-    after a SIGTERM to this process or to a rank.
+    Raises the OrcacError or OSError that a rank recorded, KilledError if the system killed a process, OrcacError if one
+    failed otherwise, and SystemExit(143) after a SIGTERM to this process or to a rank.
     """
     for path in work.glob("error-*.json"):
         path.unlink()
@@ -58,7 +58,8 @@ def run(commands: Sequence[Command], work: Path, *, poll_s: float = 0.1, grace_s
     _raise_recorded_error(work)
     if processes.was_stopped:
         raise SystemExit(STOPPED)
-    raise OrcacError(
+    error = KilledError if processes.was_killed else OrcacError
+    raise error(
         f"{processes.describe_failure()}{processes.format_last_lines()}",
         fix="find the cause in the lines above; if a process was killed for memory, raise hardware.train.memory or "
         "lower hardware.train.micro_batch",
@@ -189,6 +190,11 @@ class _Processes:
             return self._stop_requested
         index, code = self._failure
         return self._commands[index].rank is not None and code in (STOPPED, -signal.SIGTERM)
+
+    @property
+    def was_killed(self) -> bool:
+        """True if the failed process was killed by the system."""
+        return self._failure is not None and self._failure.exit_code == -signal.SIGKILL
 
     def describe_failure(self) -> str:
         """Return for example "rank 1 of 2 was ended by SIGKILL"."""

@@ -599,7 +599,7 @@ def test_retry_after_pauses_every_job_on_the_account(tmp_path: Path) -> None:
     server = Server(failing("rate_limit", first=1, retry_after=86_400))
     with pytest.raises(EndpointError, match="rate_limit"):
         server.ask(requests(1), account=Account(tmp_path, "b"))
-    assert Account(tmp_path, "b").paused_until() == 0, "a job that starts later asks, and reports why it stops"
+    assert Account(tmp_path, "b").paused_until() < 0, "a job that starts later asks, and reports why it stops"
 
 
 def test_answers_in_flight_are_kept_if_the_ledger_or_the_progress_report_fails() -> None:

@@ -14,14 +14,14 @@ from orcac.checkers import CHECKERS, Item, contradicts, final_answer, find_optio
 from orcac.checkers.characters import fold
 from orcac.sample.formats import FORMATS
 from orcac.sample.recipe import Source
-from orcac.spec.units import CheckerName
+from orcac.spec.units import Measure
 
 auto = CHECKERS["auto"]
 LETTERS = ("(A)", "(B)", "(C)", "(D)")
 
 
 def test_the_language_knows_every_checker() -> None:
-    assert set(get_args(CheckerName)) == set(CHECKERS)
+    assert set(get_args(Measure)) == set(CHECKERS)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcac.collect.contamination import Index, find_overlaps
+from orcac.collect.contamination import Benchmarks
 
 WORDS = st.lists(st.sampled_from("abcde"), max_size=12)
 
 
 def overlaps(query: str, items: list[str], ngram: int) -> bool:
-    return bool(find_overlaps(query, {"items": Index(items, ngram)}, ngram, is_query=True))
+    return bool(Benchmarks({"items": items}, ngram).find_overlaps(query, is_query=True))
 
 
 @pytest.mark.parametrize(
@@ -61,25 +61,20 @@ def test_known_overlap_of_recorded_questions_with_benchmarks(data, ngram):
         (row["task"], row["instruction"])
         for row in texts("teacher_flask/evaluation_set/flask_evaluation.jsonl", lambda row: row)
     ]
-    vicuna = Index(
-        texts("fastchat/fastchat/llm_judge/data/vicuna_bench/question.jsonl", lambda row: row["turns"][0]), ngram
-    )
-    wizardlm = Index(texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]), ngram)
-    bbh = Index(
-        (
-            example["input"]
-            for path in (data / "bbh/bbh").glob("*.json")
-            for example in json.loads(path.read_text())["examples"]
-        ),
-        ngram,
+
+    def index(items) -> Benchmarks:
+        return Benchmarks({"b": items}, ngram)
+
+    vicuna = index(texts("fastchat/fastchat/llm_judge/data/vicuna_bench/question.jsonl", lambda row: row["turns"][0]))
+    wizardlm = index(texts("wizardlm/WizardLM/data/WizardLM_testset.jsonl", lambda row: row["Instruction"]))
+    bbh = index(
+        example["input"]
+        for path in (data / "bbh/bbh").glob("*.json")
+        for example in json.loads(path.read_text())["examples"]
     )
 
-    def count(benchmark: Index, task: str) -> int:
-        return sum(
-            bool(find_overlaps(text, {"b": benchmark}, ngram, is_query=True))
-            for name, text in questions
-            if name == task
-        )
+    def count(benchmark: Benchmarks, task: str) -> int:
+        return sum(bool(benchmark.find_overlaps(text, is_query=True)) for name, text in questions if name == task)
 
     assert count(vicuna, "Vicuna") == 80
     assert count(wizardlm, "Wizardlm") == 216

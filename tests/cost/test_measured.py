@@ -6,12 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from priced import MORE, PACKED, SPEC, TRAINED, add_record, at, small
 
-from orcac.cost import priors
+from orcac.cost import measured, priors
 from orcac.cost.bill import Cost, price
 from orcac.cost.figures import Range
+from orcac.cost.flow import Flow
+from orcac.cost.measured import Measured
+from orcac.cost.pilot import predict
 from orcac.make import make
 from orcac.plan.plan import Plan
 from orcac.store.store import Store
@@ -48,7 +52,18 @@ def test_answers_in_the_ledger_cost_nothing(made: tuple[Plan, Store, dict[str, C
     answers = [json.loads(line)["response"]["output_tokens"] for line in lines[:50]]
     assert cost.requests == Range(30.0)
     assert cost.output_tokens.mid == pytest.approx(30 * sum(answers) / 50)
-    assert sum("measured from 50 answers to these prompts" in why for why in cost.basis) == 2  # read and written
+    assert [why for why in cost.basis if "measured from 50 answers to these prompts" in why]
+    assert [why for why in cost.basis if "characters per token" in why and "measured on 50 prompts" in why]
+    # the interval of the remaining 30 is that of these 50 answers, and the prompts to come are known
+    low, high = predict(np.array(answers, dtype=float), 50, remaining=30)
+    assert cost.output_tokens.low / cost.output_tokens.mid == pytest.approx(low)
+    assert cost.output_tokens.high / cost.output_tokens.mid == pytest.approx(high)
+    output = Flow(plan, half).requests(ref).output  # of all 80 answers, 50 are known
+    assert output.mid == pytest.approx(sum(answers) / 50) and output.high / output.mid == pytest.approx(
+        1 + (high - 1) * 3 / 8
+    )
+    rest = [json.loads(line)["response"]["input_tokens"] for line in lines[50:80]]
+    assert cost.input_tokens.low < sum(rest) < cost.input_tokens.high
 
     (half.answers / "one.jsonl").write_text("".join(lines[:5]))  # fewer answers are a measurement as well
     cost = price(plan, half)[ref]
@@ -108,6 +123,19 @@ def test_measured_means_win_over_expected_ones(made: tuple[Plan, Store, dict[str
     sampled, first = store.artifact(ref)["summary"], store.artifact(at(made[0], "queries/pool/q"))["summary"]
     rate = first["characters"] / answered["input_tokens"]
     assert cost.input_tokens.mid / cost.requests.mid == pytest.approx(sampled["characters"] / 400 / rate)
+
+
+def test_the_lengths_of_few_finished_answers_are_read_from_their_files(
+    made: tuple[Plan, Store, dict[str, Cost]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store, _ = made
+    recipe = plan.nodes[at(plan, "collect/pool")].recipe.model_dump(mode="json")
+    found = Measured(store).answer(recipe)
+    assert found and found.lengths is not None and len(found.lengths) == found.n == 80
+    assert found.lengths.mean() == pytest.approx(found.value)
+    assert Measured(store, looked_up=0).answer(recipe) == (found.value, found.n, None)
+    monkeypatch.setattr(measured, "_FEW", 79)
+    assert Measured(store).answer(recipe) == (found.value, found.n, None)
 
 
 def test_a_damaged_record_is_skipped(made: tuple[Plan, Store, dict[str, Cost]], tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -269,18 +268,3 @@ def test_the_memory_plan_is_shown_with_the_cost(tmp_path: Path, monkeypatch: pyt
     plans = [node["memory"] for node in printed["nodes"].values() if "memory" in node]
     assert sorted(of["total"] > of["has"] for of in plans) == [False, True]
     assert plans[0].keys() == {*Memory._fields, "total", "has"}
-
-
-def test_too_little_memory_of_a_machine_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = "train: {processes: 2, memory: 4 GiB}\n"
-    spec = SPEC.partition("  train:")[0].replace("size: 7B", "size: 160M") + f"  {train}"
-    warned = orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch)
-    assert warned.exit_code == 0
-    assert (
-        "10:3: warning: training takes about" in warned.stderr and "`memory` asks for 4.0 GiB; write" in warned.stderr
-    )
-    default = orcac(tmp_path, spec.replace(", memory: 4 GiB", ""), "compile", monkeypatch=monkeypatch)
-    assert "`memory` asks for 2.0 GiB, the default; write" in default.stderr
-    (size,) = re.findall(r"write `memory: (\d+ GiB)`", default.stderr)
-    spec = spec.replace("4 GiB", size)
-    assert "training takes" not in orcac(tmp_path, spec, "compile", monkeypatch=monkeypatch).stderr

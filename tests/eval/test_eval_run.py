@@ -1,6 +1,8 @@
 """Tests of orcac/eval/recipe.py and orcac/eval/run.py: the answers, those of VERSION 1, and runs after a kill."""
 
 import dataclasses
+import random
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -144,6 +146,27 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(tmp_path, temperature, t
 
     assert len(model.asked) == 2  # of 3 batches
     assert (resumed.out / "answers.parquet").read_bytes() == (whole.out / "answers.parquet").read_bytes()
+
+
+def test_a_flipped_bit_in_the_log_never_becomes_an_answer(tmp_path, capsys) -> None:
+    whole = make_job(tmp_path, name="whole")
+    evaluate(whole, StandIn())
+    log, expected = whole.work / "answers.jsonl", (whole.out / "answers.parquet").read_bytes()
+    content, draw = log.read_bytes(), random.Random(19)
+    places = {*(draw.randrange(len(content)) for _ in range(60)), *range(len(content) - 30, len(content))}
+    for at in places:
+        log.write_bytes(content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :])
+        evaluate(whole, StandIn())
+        assert (whole.out / "answers.parquet").read_bytes() == expected, at
+    assert "answers.jsonl:3: the line is damaged: its items are answered again" in capsys.readouterr().err
+
+
+def test_a_log_of_an_older_orcac_is_read(tmp_path) -> None:
+    whole = make_job(tmp_path, name="whole")
+    evaluate(whole, StandIn())
+    log = whole.work / "answers.jsonl"
+    log.write_bytes(re.sub(rb', "crc32": \d+', b"", log.read_bytes()))
+    assert run(whole, load_model=refuse).n == 5
 
 
 def test_a_run_resumed_at_another_batch_size_keeps_its_answers(tmp_path) -> None:

@@ -9,8 +9,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 from aiohttp import web
 
@@ -82,7 +82,8 @@ class FaultServer:
     `billed` the answers made, whether or not they arrived; `bills` counts answers and tokens by a digest of the whole
     body. `hidden_tokens(question)` tokens of reasoning are written and billed beside `max_tokens`; the usage has them
     in its total alone, or else in its completion tokens too. With `slots`, the server works on so many requests at once
-    and the others wait, as on a GPU, so that latency grows with load. `mount` adds routes.
+    and the others wait, as on a GPU, so that latency grows with load. `write` returns the text of the answer to a body
+    instead. `mount` adds routes.
     """
 
     def __init__(
@@ -97,12 +98,14 @@ class FaultServer:
         slots: int | None = None,
         limits: Limits | None = None,
         healthy_after_s: float = 0.0,
+        write: Callable[[Mapping[str, Any]], str] | None = None,
         mount: Callable[[web.Application], None] = lambda app: None,
     ) -> None:
         self._behaviour, self._mount, self.limits = behaviour, mount, limits
         self._latency_s, self._slow_s, self._answer_tokens, self._slots = latency_s, slow_s, answer_tokens, slots
         self._hidden_tokens, self._hidden_in_total = hidden_tokens, hidden_in_total
         self._healthy_at = time.monotonic() + healthy_after_s
+        self._write = write
         self.asked: Counter[str] = Counter()
         self.billed: Counter[str] = Counter()
         self.bills: dict[str, Bill] = {}
@@ -229,7 +232,8 @@ class FaultServer:
             return web.Response()
         if fault == "page":
             return web.Response(text="<html><body>Sign in to this network</body></html>", content_type="text/html")
-        answer = self._answer(question, written, fault)
+        text = self._write(body) if self._write else f"answer to {question}"
+        answer = self._answer(question, text, written, fault)
         if fault == "malformed":
             return web.Response(body=answer[: len(answer) // 2], content_type="application/json", headers=headers)
         if fault == "dropped midway":
@@ -240,9 +244,9 @@ class FaultServer:
             return half
         return web.Response(body=answer, content_type="application/json", headers=headers)
 
-    def _answer(self, question: str, written: int, fault: Fault) -> bytes:
+    def _answer(self, question: str, text: str, written: int, fault: Fault) -> bytes:
         filtered = fault == "filter"
-        text = f"answer to {question}" + " and so on" * ((self._answer_tokens - 11) // 3)
+        text += " and so on" * ((self._answer_tokens - 11) // 3)
         cut = written < self._answer_tokens
         if cut:
             text = text[: max(1, len(text) * written // self._answer_tokens)]

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from collected import collect, taped
+from hypothesis import given
+from hypothesis import strategies as st
 
+from orcac.filter.duplicates import _normalize
 from orcac.filter.near import find_near, sketch
 from orcac.filter.recipe import RENSA
 
@@ -68,3 +71,8 @@ def test_planted_near_duplicates_are_found_and_other_texts_are_not() -> None:
 def test_the_recipe_has_the_version_that_is_pinned() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["optional-dependencies"]["near"] == [f"rensa=={RENSA}"]
+
+
+@given(text=st.text(st.one_of(st.sampled_from(" a\n\t\xa0\u3000\x1c\x85"), st.characters(codec="utf-8")), max_size=20))
+def test_white_space_is_normalised(text: str) -> None:
+    assert _normalize(text) == " ".join(text.split())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jobs import make_job
 
 from orcac import rows
-from orcac.collect.contamination import Index
+from orcac.collect.contamination import Benchmarks
 from orcac.errors import InputError
 from orcac.filter.lengths import count_tokens
 from orcac.filter.reasons import KEEP, Reasons
@@ -42,8 +42,8 @@ def response(text: str = "So the answer is (A).", **more) -> rows.Response:
 
 
 def judge(recipe: FilterRecipe, *responses: rows.Response) -> list[str]:
-    reasons = Reasons(recipe, {"bench": Index(["a b c d"], 3)})
-    return [*reasons.judge_all(responses)]
+    reasons = Reasons(recipe, Benchmarks({"bench": ["a b c d"]}, 3))
+    return [reason for _, reason in reasons.judge_all(responses)]
 
 
 @pytest.mark.parametrize(

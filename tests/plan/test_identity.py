@@ -178,7 +178,9 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
     at, own = f"benchmarks.{name}", {f"eval/{name}", f"score/{name}"}
     scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
     drawn = {"benchmarks": {name: {"temperature": 0.7}}}
+    worded = {"benchmarks": {name: {"checker": ["auto", "form"], "parser": None, "form_of": "g"}}}
     ways: dict[str, tuple[Any, ...]] = {
+        "form_of": (f"{at}.form_of", "s", {f"replies/s/{name}", *scores}, worded),
         "shots": (f"{at}.shots", 3, asked(name)),
         "examples": (f"{at}.examples", "data/steps.txt", asked(name)),
         "instruction": (f"{at}.instruction", "Be brief.", asked(name)),
@@ -490,6 +492,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.train.threads": ("hardware.train.threads", 9),
     "hardware.train.memory": ("hardware.train.memory", "9 GiB"),
     "hardware.train.time": ("hardware.train.time", "9 days"),
+    "hardware.train.constraint": ("hardware.train.constraint", "a100&ib"),
     "hardware.train.nodes": ("hardware.train.nodes", 2),
     "hardware.train.gpus": ("hardware.train.gpus", 4),
     "hardware.train.gpu": ("hardware.train.gpu", "h100-80gb"),
@@ -504,6 +507,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.eval.threads": ("hardware.eval.threads", 9),
     "hardware.eval.memory": ("hardware.eval.memory", "9 GiB"),
     "hardware.eval.time": ("hardware.eval.time", "9 days"),
+    "hardware.eval.constraint": ("hardware.eval.constraint", "a100&ib"),
     "hardware.eval.gpus": ("hardware.eval.gpus", 1),
     "hardware.eval.gpu": ("hardware.eval.gpu", "h100-80gb"),
     "hardware.eval.shards": ("hardware.eval.shards", 9),
@@ -512,6 +516,7 @@ NOT_HASHED: dict[str, tuple[Any, ...]] = {
     "hardware.other.threads": ("hardware.other.threads", 9),
     "hardware.other.memory": ("hardware.other.memory", "9 GiB"),
     "hardware.other.time": ("hardware.other.time", "9 days"),
+    "hardware.other.constraint": ("hardware.other.constraint", "a100&ib"),
     "budget": ("budget", "9 USD"),
 }  # fmt: skip
 
@@ -693,7 +698,7 @@ def test_defaults_written_out_change_no_id(folder: Path, before: Before, given: 
     old = before(given)
     (folder / "spec.yaml").write_text(json.dumps(patched(WHOLE, given)))
     spec = explicit(load(folder / "spec.yaml").base.spec)
-    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["time"] == 120
+    assert spec["stages"]["one"]["epochs"] == 4 and spec["hardware"]["eval"]["threads"] == 1
     assert ids(folder, spec) == old
 
 

@@ -171,6 +171,19 @@ def test_a_teacher_as_judge_has_the_shipped_prompts_and_the_sampling_of_judges(t
     assert lowered(tmp_path, named).nodes.keys() == plan.nodes.keys()
 
 
+def test_the_wording_of_a_teacher_changes_the_scores_alone(tmp_path: Path) -> None:
+    before = lowered(tmp_path, SPEC)
+    worded = {"checker": ["auto", "form"], "form_of": "u"}
+    after = lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": worded}}))
+    scores = [node for ref, node in after.nodes.items() if ref not in before.nodes and node.kind != "report"]
+    assert {node.kind for node in scores} == {"score"}
+    replies = after.experiments["many"].addresses["base"]["replies/u/b"]
+    assert [node.inputs["form_of"] for node in scores] == [(replies,)] * len(scores)
+    other = lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": worded | {"form_of": "t"}}}))
+    added = [node for ref, node in other.nodes.items() if ref not in after.nodes]
+    assert {node.kind for node in added} == {"collect", "score", "report"}
+
+
 def test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text('{"q": "Why?", "a": "So.", "r": "8 9"}\n')
     tape = {"kind": "replay", "path": "q.jsonl", "fields": {"question": "q", "answer": "a"}}

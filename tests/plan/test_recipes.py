@@ -91,8 +91,15 @@ def test_the_training_seed_is_the_students_own_if_it_has_one(seed: int | None, e
 def test_hardware_becomes_resources_and_launch_options() -> None:
     work = schema.TrainWork.model_validate(
         {"nodes": 2, "gpus": 4, "zero": 3, "threads": 7, "memory": "3 GiB", "time": "2 hours", "micro_batch": "2 rows"}
+        | {"constraint": "a100|h100"}
     )
-    assert lower_work(work) == {"threads": 7, "memory_mb": 3072, "minutes": 120, "gpus": 0}
+    assert lower_work(work) == {
+        "threads": 7,
+        "memory_mb": 3072,
+        "minutes": 120,
+        "gpus": 0,
+        "constraint": "a100|h100",
+    }
     execution = lower_train_work(work)
     assert (execution.nodes, execution.gpus, execution.zero, execution.micro_batch_rows) == (2, 4, 3, 2)
     assert (execution.threads, execution.memory_mb, execution.minutes) == (7, 3072, 120)

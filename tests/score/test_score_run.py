@@ -192,3 +192,34 @@ def test_a_checker_may_give_a_part_of_the_score_and_reads_the_query(tmp_path: Pa
     scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
     assert [(row.parsed, row.outcome) for row in scored] == [("(B)", "right"), ("the cat lay on the mat", "wrong")]
     assert scored[1].others_score == [pytest.approx(10 / 12)]
+
+
+def test_the_form_of_an_answer_is_compared_with_a_teachers(tmp_path: Path) -> None:
+    items = [item(number, "count", str(number)) for number in range(1, 5)]
+    job = make_job(tmp_path, items, "number", "form")
+    (tmp_path / "teacher").mkdir()
+    job.inputs["form_of"] = [tmp_path / "teacher"]
+    told = [f"{number} things, so the answer is {number}." for number in (1, 2, 3)]
+
+    def reply(of: rows.Prompt, text: str) -> rows.Response:
+        return rows.widen(of, rows.Response, teacher="t", response=text, finish_reason="stop", error="")
+
+    replies = [reply(of, f"<think>Hm.</think>{text}") for of, text in zip(items, told, strict=False)]
+    replies.append(dataclasses.replace(reply(items[3], ""), error="timeout"))
+    rows.write(tmp_path / "teacher" / "responses.parquet", rows.Response, replies)
+    answers = ["7 things, so the answer is 7.", "2", told[2], "4"]
+    answered = [
+        rows.widen(of, rows.Answer, response=text, finish_reason="stop")
+        for of, text in zip(items, answers, strict=True)
+    ]
+    rows.write(job.input("answers") / "answers.parquet", rows.Answer, answered)
+    run(job)
+    scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
+    assert [row.score for row in scored] == [0, 1, 1, 1]
+    assert [row.others_score for row in scored] == [[1.0], [pytest.approx(0.2)], [1.0], [0.0]]
+    assert [row.reference for row in scored] == ["1", "2", "3", "4"]
+
+    job = dataclasses.replace(job, recipe=ScoreRecipe(checkers=("form",)))
+    summary = run(job)
+    assert (summary.n, summary.left_out, summary.chance) == (3, 1, 0)
+    assert summary.mean == pytest.approx((1 + 0.2 + 1) / 3)

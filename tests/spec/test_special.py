@@ -109,3 +109,16 @@ def test_a_model_is_no_argument(tmp_path: Path) -> None:
     spec.write_text(SPEC.replace("ARGUMENTS", "").replace("MODEL", "--trust-remote-code"))
     with pytest.raises(SpecErrors, match=r"spec\.yaml:4:\d+: .*read as an argument"):
         load(spec)
+
+
+@pytest.mark.parametrize("size", ["layers: 10_000_000", "hidden: 1_000_000_000", "intermediate: 1_000_000_000"])
+def test_a_shape_that_no_machine_holds_is_refused_before_it_is_built(tmp_path: Path, size: str) -> None:
+    shape = {"hidden": 32, "layers": 2, "heads": 2, "intermediate": 64} | dict([size.split(": ")])
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "orcac: 1\nname: big\nstudent:\n"
+        f"  shape: {{{', '.join(f'{name}: {value}' for name, value in shape.items())}}}\n"
+        "  tokenizer: {vocabulary: 300, train_on: [d]}\n  max_length: 256\n"
+    )
+    with pytest.raises(SpecErrors, match=rf"spec\.yaml:4:\d+: `{size.split(':')[0]}` must be at most"):
+        load(spec)

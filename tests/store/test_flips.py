@@ -159,6 +159,21 @@ def test_a_damaged_record_is_replaced_by_its_copy(made: Path, tmp_path: Path, mo
         assert path.read_bytes() == whole and not any(find_damage(store))
 
 
+def test_a_repair_unmakes_an_artifact_whose_marker_and_file_are_damaged(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made, tmp_path / "store")
+    store = Store(tmp_path / "store")
+    monkeypatch.setenv("ORCAC_STORE", str(store.root))
+    (ref,) = [ref for ref in store.refs() if ref.startswith("sample/")]
+    for name in ("artifact.json", "prompts.parquet"):
+        path = store.folder(ref) / name
+        path.write_bytes(path.read_bytes()[:-9])
+    assert CliRunner().invoke(cli, ["verify", "--repair"], standalone_mode=False).return_value == 1
+    assert not store.has_record(ref)
+    assert CliRunner().invoke(cli, ["verify"], standalone_mode=False).return_value == 0
+
+
 def test_the_record_of_another_artifact_is_damage(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "store")
     store = Store(tmp_path / "store")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -162,3 +163,17 @@ def test_an_owner_file_that_another_host_replaces_is_read_again(
     monkeypatch.setattr(os, "fstat", stale_once)
     assert locks.is_own(tmp_path / "owner")
     assert not failures
+
+
+def test_a_full_disk_leaves_no_owner_file(tmp_path: Path) -> None:
+    """Found by tests/chaos: an empty file kept every other process waiting for a minute."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError):
+            take(tmp_path / "owner", clock=tmp_path / "clock")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert not (tmp_path / "owner").exists() and take(tmp_path / "owner", clock=tmp_path / "clock")

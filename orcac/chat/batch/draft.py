@@ -12,10 +12,8 @@ from pathlib import Path
 from orcac.chat.batch import files
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.tuning import Tuning
-from orcac.chat.ledger.record import request_record
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import EndpointSettings
-from orcac.chat.wire import dumps
 
 
 class BatchDraft:
@@ -58,7 +56,7 @@ class BatchDraft:
             or self._bytes + size > self._tuning.max_bytes
         ):
             return False
-        self._file.write(dumps({"request": request_record(request)}) + b"\n")
+        self._file.write(files.encode_request(request))
         self._bytes += size
         batch.requests += 1
         batch.tokens += estimate_tokens(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import numpy as np
 
 from orcac.chat.endpoints.completions import build_body
 from orcac.chat.ledger.keys import Keys, pack_keys
-from orcac.chat.ledger.record import request_of
+from orcac.chat.ledger.record import request_of, request_record
 from orcac.chat.messages import ChatRequest
 from orcac.chat.settings import FREE, Azure, EndpointSettings, Price
-from orcac.chat.wire import dumps, loads
+from orcac.chat.wire import dumps
 from orcac.errors import StoreError
 from orcac.store import durable
+from orcac.store.checksum import add_checksum, parse_checked
 
+_CHECKSUM = b"checksum%08x"  # the end of `left`, of the size of a key
+_CHECKSUM_BYTES = 16
 ENDED = ("completed", "expired", "cancelled", "failed")  # the final statuses of a provider's batch
 
 
@@ -78,6 +82,9 @@ class Batch:
         return f"batch {self.id}" + (f" ({self.provider_id})" if self.provider_id else "")
 
 
+FIELDS = frozenset(field.name for field in dataclasses.fields(Batch))  # of a record, beside its checksum
+
+
 def find_same(batches: Iterable[Batch], settings: EndpointSettings, model: str) -> list[Batch]:
     """Return the batches that ask `model` at the server of `settings`."""
     azure = settings.azure.model_dump() if settings.azure else None
@@ -102,12 +109,11 @@ def live_ids(answers: Path) -> list[str]:
 def read_record(folder: Path) -> Batch:
     """Return the record of the batch in `folder`. Raises StoreError if it is damaged."""
     path = folder / "batch.json"
+    fix = "restore it, without its `crc` if you change it, or remove the folder: its requests are then asked again"
     try:
-        return Batch(**json.loads(durable.retry_stale(path.read_bytes)))
+        return Batch(**parse_checked(durable.retry_stale(path.read_bytes), FIELDS))
     except (ValueError, TypeError):
-        raise StoreError(
-            f"{path}: the record is damaged", fix="repair it, or remove the folder: its requests are then asked again"
-        ) from None
+        raise StoreError(f"{path}: the record is damaged", fix=fix) from None
 
 
 def write_record(folder: Path, batch: Batch) -> None:
@@ -116,14 +122,28 @@ def write_record(folder: Path, batch: Batch) -> None:
     for name in ("headers", "input_excess", "output_excess"):
         if not record[name]:
             del record[name]  # older versions know no such field
-    durable.write(folder / "batch.json", json.dumps(record, indent=1) + "\n")
+    durable.write(folder / "batch.json", add_checksum(json.dumps(record, indent=1).encode()))
     durable.sync_folder(folder.parent)
 
 
+def encode_request(request: ChatRequest) -> bytes:
+    """Return a request as a line of `requests.jsonl`, with its checksum."""
+    return add_checksum(dumps({"request": request_record(request)}))
+
+
 def read_requests(folder: Path) -> Iterator[ChatRequest]:
-    """Yield the requests of a batch in the order of their lines."""
-    with (folder / "requests.jsonl").open("rb") as file:
-        yield from (request_of(loads(line)["request"]) for line in file)
+    """Yield the requests of a batch in the order of their lines. Raises StoreError if a line is damaged.
+
+    A damaged question would give its answer to another one.
+    """
+    path = folder / "requests.jsonl"
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield request_of(parse_checked(line, ("request",))["request"])
+            except (ValueError, LookupError, TypeError):
+                fix = f"restore it, or give the batch up: `orcac batches cancel {folder.name}`"
+                raise StoreError(f"{path}:{number}: the request is damaged", fix=fix) from None
 
 
 def read_keys(folder: Path) -> Keys:
@@ -150,14 +170,34 @@ def delete_unsent(folder: Path) -> None:
 
 
 def write_unanswered(folder: Path, keys: Iterable[str]) -> None:
-    """Record the keys of the requests that an ended batch did not answer."""
-    (folder / "left").write_bytes(pack_keys(keys).tobytes())
+    """Record the keys of the requests that an ended batch did not answer.
+
+    The checksum takes the place of one more key, which an older orcac takes for one.
+    """
+    content = pack_keys(keys).tobytes()
+    (folder / "left").write_bytes(content + _CHECKSUM % zlib.crc32(content))
 
 
 def read_unanswered(folder: Path) -> Keys:
-    """Return the sorted keys that `write_unanswered` recorded; none if it was not called."""
-    path = folder / "left"
-    return np.frombuffer(path.read_bytes() if path.exists() else b"", "S16")
+    """Return the sorted keys that `write_unanswered` recorded; none if it was not called.
+
+    Raises StoreError if the file is damaged.
+    """
+    path, fix = folder / "left", "remove it: its requests then go into further batches"
+    content = path.read_bytes() if path.exists() else b""
+    keys, end = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    if has_left_checksum(content) or end[8:] == b"%08x" % zlib.crc32(keys):  # one half of it may be damaged
+        if end != _CHECKSUM % zlib.crc32(keys):
+            raise StoreError(f"{path}: the file is damaged", fix=fix)
+        content = keys
+    if len(content) % _CHECKSUM_BYTES:
+        raise StoreError(f"{path}: the file is cut off", fix=fix)
+    return np.frombuffer(content, "S16")
+
+
+def has_left_checksum(content: bytes) -> bool:
+    """Return whether the content of a file of unanswered keys ends with a checksum."""
+    return content[-_CHECKSUM_BYTES:].startswith(_CHECKSUM[:8])
 
 
 def delete_transfers(folder: Path) -> None:

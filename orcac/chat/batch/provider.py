@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from orcac.chat.batch.files import Batch
 from orcac.chat.batch.results import RemoteBatch, parse_description
+from orcac.chat.endpoints.body import ENCODINGS, UnboundedBody, read_file
 from orcac.chat.endpoints.client import make_client
 from orcac.chat.endpoints.completions import parse_retry_after
 from orcac.chat.endpoints.environment import find_key, read_headers
@@ -94,12 +95,14 @@ class Provider:
                 return None
             after = {"after": last["id"]}
 
-    async def download(self, file_id: str, path: Path) -> None:
-        """Write a file of the provider to `path`, which appears whole or not at all."""
+    async def download(self, file_id: str, path: Path, limit: int) -> None:
+        """Write a file of the provider to `path`, which appears whole or not at all. It may have `limit` bytes."""
+        accepted = {"Accept-Encoding": ENCODINGS}
         with self._translated_errors(), replacing(path) as file:
-            async with self._client.files.with_streaming_response.content(file_id) as response:
-                async for chunk in response.iter_bytes():
-                    file.write(chunk)
+            async with self._client.files.with_streaming_response.content(file_id, extra_headers=accepted) as response:
+                encoding = response.headers.get("Content-Encoding", "")
+                async for piece in read_file(response.http_response.aiter_raw(), encoding, limit):
+                    file.write(piece)
 
     async def _read_description(self, call: Awaitable[_RawResponse]) -> RemoteBatch:
         return parse_description(await self._read_json(call, "id", str))
@@ -134,7 +137,7 @@ class Provider:
             refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
             text = self._mask_secrets(str(cause or error))
             raise ChatError("unreachable" if refused else "dropped", text) from None
-        except ValueError as error:
+        except (ValueError, UnboundedBody) as error:
             raise ChatError("malformed", self._mask_secrets(str(error))) from None
         except Exception as error:
             if not type(error).__module__.startswith("httpx"):  # a broken download raises httpx's error, not openai's

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from orcac.chat.endpoints.body import MAX_BYTES, has_many_values
 from orcac.chat.endpoints.completions import find_dispensable
 from orcac.chat.endpoints.reader import Unanswered, read_completion
 from orcac.chat.error_body import read_error
@@ -72,18 +73,24 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
+class _Line(NamedTuple):
+    """A line of a result file: its content, or none if it is larger than any answer."""
+
+    offset: int
+    content: bytes
+    is_whole: bool  # not cut off at the end of the file
+
+
 def index_lines(path: Path, count: int) -> Iterator[tuple[int, int]]:
-    """Yield (request number, byte offset) for each line of a result file that names one of `count` requests."""
-    if not path.exists():
-        return
-    offset = 0
-    with path.open("rb") as file:
-        for line in file:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                number = int(loads(line)["custom_id"])
-                if 0 <= number < count:
-                    yield number, offset
-            offset += len(line)
+    """Yield (request number, byte offset) for each line of a result file that names one of `count` requests.
+
+    A line that is larger than any answer is left out, so its request has no result.
+    """
+    for line in _read_lines(path):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            number = int(loads(line.content)["custom_id"])
+            if 0 <= number < count:
+                yield number, line.offset
 
 
 def read_line(file: IO[bytes], offset: int) -> bytes:
@@ -94,10 +101,22 @@ def read_line(file: IO[bytes], offset: int) -> bytes:
 
 def count_whole_lines(path: Path) -> int:
     """Return the number of lines of a file that are not cut off; 0 if there is no file."""
+    return sum(line.is_whole for line in _read_lines(path))
+
+
+def _read_lines(path: Path) -> Iterator[_Line]:
+    """Yield the lines of a file, none if it does not exist. At most MAX_BYTES are in memory."""
     if not path.exists():
-        return 0
+        return
+    offset = 0
     with path.open("rb") as file:
-        return sum(line.endswith((b"\n", b"}")) for line in file)
+        while line := file.readline(MAX_BYTES + 1):
+            size, end = len(line), line[-1:]
+            while size > MAX_BYTES and end != b"\n" and (rest := file.readline(MAX_BYTES)):
+                size, end = size + len(rest), rest[-1:]
+            is_bounded = size <= MAX_BYTES and not has_many_values(line)
+            yield _Line(offset, line if is_bounded else b"", end in (b"\n", b"}"))
+            offset += size
 
 
 def parse_result(line: bytes, request: ChatRequest, refused: Container[str]) -> Result:

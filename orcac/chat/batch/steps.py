@@ -20,6 +20,7 @@ from orcac.chat.batch.files import ENDED, Batch
 from orcac.chat.batch.provider import Gone, Provider, Providers
 from orcac.chat.batch.results import RemoteBatch, Result
 from orcac.chat.batch.tuning import DEFAULT_TUNING, Tuning
+from orcac.chat.endpoints.body import MAX_BYTES
 from orcac.chat.failures import ERRORS, Action, ChatError, fix_of
 from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.ledger import Ledger
@@ -328,7 +329,7 @@ class Steps:
                 ended = await provider.retrieve(batch)
                 for name, file_id in (("output.jsonl", ended.output_file_id), ("errors.jsonl", ended.error_file_id)):
                     if file_id and not (folder / name).exists():
-                        await provider.download(file_id, folder / name)
+                        await provider.download(file_id, folder / name, batch.requests * MAX_BYTES)
             except Gone as gone:
                 reason = f"it is gone, or a file of its results is ({gone})"
             else:

@@ -8,16 +8,18 @@ at most 50 MB, whatever the server sends.
 from __future__ import annotations
 
 import zlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["ENCODINGS", "MAX_BYTES", "UnboundedBody", "read_bounded"]
+__all__ = ["ENCODINGS", "MAX_BYTES", "UnboundedBody", "has_many_values", "read_bounded", "read_file"]
 
 ENCODINGS = "gzip, deflate"  # those that are decompressed here
 MAX_BYTES = 4 << 20
 _MAX_VALUES = 250_000
+_PIECE = 1 << 20  # bytes of a file that are decompressed at once
 
 
 class UnboundedBody(Exception):
@@ -36,13 +38,46 @@ async def read_bounded(response: aiohttp.ClientResponse) -> bytes:
             if len(body) > MAX_BYTES:
                 raise UnboundedBody(f"a body of more than {MAX_BYTES >> 20} MiB")
         content = _decompress(body, response.headers.get("Content-Encoding", "").strip().lower())
-        if sum(map(content.count, (b"[", b"{", b","))) > _MAX_VALUES:
+        if has_many_values(content):
             raise UnboundedBody(f"a body of more than {_MAX_VALUES:,} values")
     except UnboundedBody:
         response.close()
         raise
     response.release()
     return content
+
+
+def has_many_values(content: bytes) -> bool:
+    """Return whether a JSON text may hold more values than that of an answer, which would take much memory."""
+    return sum(map(content.count, (b"[", b"{", b","))) > _MAX_VALUES
+
+
+async def read_file(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> AsyncIterator[bytes]:
+    """Yield the decompressed content of a body that is a file, in pieces of 1 MiB at most.
+
+    chunks: the body as it comes. Raises UnboundedBody if there are more than `limit` bytes, before or after
+    decompression, or if the body is cut off or not in its encoding.
+    """
+    encoding = encoding.strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise UnboundedBody(f"a file in the encoding {encoding[:20]!r}, which was not asked for")
+    decoder = zlib.decompressobj(47) if encoding not in ("", "identity") else None
+    came = size = 0
+    async for chunk in chunks:
+        came += len(chunk)
+        rest = chunk
+        while rest:
+            try:
+                piece = decoder.decompress(rest, _PIECE) if decoder else rest
+            except zlib.error:
+                raise UnboundedBody(f"a file that is not in its encoding, {encoding}") from None
+            rest = decoder.unconsumed_tail if decoder else b""
+            size += len(piece)
+            if max(came, size) > limit:
+                raise UnboundedBody(f"a file of more than {limit >> 20:,} MiB")
+            yield piece
+    if decoder and not decoder.eof:
+        raise UnboundedBody("a file that is cut off")
 
 
 def _decompress(body: bytearray, encoding: str) -> bytes:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orcac.chat.ledger.keys import Keys
-from orcac.chat.ledger.record import add_checksum, has_checksum, matches_checksum
 from orcac.chat.wire import dumps
 from orcac.errors import StoreError
+from orcac.store.checksum import add_checksum, has_checksum, matches_checksum
 from orcac.store.durable import replacing
 from orcac.store.links import refuse_irregular
 

@@ -17,8 +17,6 @@ from orcac.chat.ledger.record import (
     NotARecord,
     Record,
     cap_of,
-    has_checksum,
-    matches_checksum,
     parse_record,
     response_of,
 )
@@ -26,6 +24,7 @@ from orcac.chat.ledger.sealed import SCHEMA, row_of
 from orcac.chat.messages import ChatResponse, separate_reasoning
 from orcac.errors import StoreError
 from orcac.rows import batched
+from orcac.store.checksum import has_checksum, matches_checksum
 
 _KEY_START = b'{"key":"'
 _KEY = slice(len(_KEY_START), len(_KEY_START) + 32)  # the place of the key in a line

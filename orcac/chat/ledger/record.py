@@ -22,6 +22,7 @@ from orcac.chat.keys import KEY_VERSION
 from orcac.chat.messages import MAX_CAP, ChatRequest, ChatResponse, Message
 from orcac.chat.settings import Sampling
 from orcac.chat.wire import dumps
+from orcac.store.checksum import add_checksum, has_checksum, matches_checksum
 
 
 class RequestRecord(TypedDict):
@@ -67,8 +68,6 @@ RESPONSE_FIELDS = ("text", "finish_reason", "input_tokens", "output_tokens", "la
 RECORD_FIELDS = frozenset(Record.__annotations__)
 STORED_FIELDS = (*RESPONSE_FIELDS, "reasoning", "refusal")  # all fields of a response that a file holds as they are
 _FIELDS = frozenset(RESPONSE_FIELDS)
-_CHECKSUM = b',"crc":"%08x"}\n'  # the end of a line, in the place of `}`
-_CHECKSUM_BYTES = len(_CHECKSUM % 0)
 _LATEST = 1e11  # seconds since 1970; later times overflow a calendar
 
 
@@ -112,21 +111,6 @@ def request_record(request: ChatRequest) -> RequestRecord:
 def line_of(record: Record) -> bytes:
     """Return a record as a line of a log, with its checksum and its line end."""
     return add_checksum(dumps(record))
-
-
-def add_checksum(content: bytes) -> bytes:
-    """Return a JSON object as a line with its checksum and its line end."""
-    return b"".join((memoryview(content)[:-1], _CHECKSUM % zlib.crc32(content)))
-
-
-def matches_checksum(line: bytes) -> bool:
-    """Return whether a line ends with the checksum of the rest of it."""
-    return line.endswith(_CHECKSUM % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_CHECKSUM_BYTES])))
-
-
-def has_checksum(line: bytes) -> bool:
-    """Return whether a line of a log ends with a checksum."""
-    return line[-_CHECKSUM_BYTES:].startswith(_CHECKSUM[:8])
 
 
 def request_of(request: RequestRecord) -> ChatRequest:

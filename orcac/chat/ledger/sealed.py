@@ -11,7 +11,7 @@ import json
 from collections.abc import Container, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +62,7 @@ DICTIONARY_COLUMNS = [
     "refusal",
 ]  # they hold few distinct values
 _DIGITS = 32  # of the digest in a file's name
+_LARGEST_GROUP = 4 << 30  # bytes of a row group once decompressed, by its own statement: a reader holds one in memory
 _BATCH = 2048  # rows that are read together; of the index columns alone, eight times as many
 _MISSING = {
     "batched": False,
@@ -78,13 +79,14 @@ class DamagedFileError(StoreError):
 class SealedFile:
     """A sealed file, open for reading. Arrow's compute functions are not used: loading them takes 45 MB.
 
-    Raises DamagedFileError, also from its methods.
+    opened: the file, if it is not on this machine; `path` is then its name. Raises DamagedFileError, also from its
+    methods.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opened: BinaryIO | None = None) -> None:
         self.path = path
         try:
-            self._source = pa.OSFile(str(path), "rb")
+            self._source = pa.OSFile(str(path), "rb") if opened is None else pa.PythonFile(opened, "r")
             # with a buffer it keeps all that was ever read
             self._file = pq.ParquetFile(self._source, pre_buffer=False, page_checksum_verification=True)
             metadata = self._file.schema_arrow.metadata or {}
@@ -92,7 +94,10 @@ class SealedFile:
         except (pa.ArrowException, ValueError, OSError) as error:
             raise self._damage_error(error) from error
         self._check_columns()
-        counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+        groups = [self._file.metadata.row_group(n) for n in range(self._file.num_row_groups)]
+        if any(group.total_byte_size > _LARGEST_GROUP for group in groups):
+            raise self._damage_error(ValueError("a part of it is larger than 4 GiB"))
+        counts = [group.num_rows for group in groups]
         self._ends = np.cumsum(counts, dtype=np.int64)  # of the row groups
 
     def _check_columns(self) -> None:
@@ -189,6 +194,11 @@ class SealedFile:
             return 0, 0, [error]
         rows = self._file.metadata.num_rows
         return (rows, 0, []) if has_digest(self.path) else (0, rows, [])
+
+    def settled(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the key of each record, and the largest max_tokens that it serves. No other column is read."""
+        for batch in self._batches(["key", "high"], 8 * _BATCH):
+            yield from zip(batch.column("key").to_pylist(), batch.column("high").to_pylist(), strict=True)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the records as tables of SCHEMA."""

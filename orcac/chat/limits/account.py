@@ -11,6 +11,9 @@ No file is ever changed by two jobs, so no lock is needed. A killed job stops co
 after a minute on other hosts; a new job is noticed within a second. Until then the account is asked slightly too fast
 or too slowly. The server then pushes back, and the limiter adapts to it. UNTIL is in the time of the file system, since
 the clocks of hosts differ.
+
+Any clock may jump. So a job compares a pause with the clock once, and counts the rest with one that never jumps; an
+UNTIL that is more than an hour away is that of a wrong clock, and ignored.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from orcac.store.locks import file_system_time
 REFRESH_S = 1.0  # the age at which the view of the account's folder is read again
 _FORGET_S = 3600.0  # a silent job's folder is removed after this time; until then, a stopped job can go on and count
 _PAUSE = "pause-"
+_LONGEST_PAUSE_S = 3600.0  # jobs share shorter ones alone (`health.Timing.push_back_patience`)
 
 
 def account_name(settings: EndpointSettings, model: str) -> str:
@@ -59,7 +63,8 @@ class Account:
         self._cleanup = contextlib.ExitStack()
         self._refreshed_at = -math.inf  # monotonic seconds
         self._live_jobs = 1
-        self._paused_until = 0.0
+        self._resumes_at = -math.inf  # monotonic seconds
+        self._seen: set[str] = set()  # names of pauses
 
     def live_jobs(self) -> int:
         """Return the number of live jobs that ask the account now, including this one."""
@@ -69,15 +74,18 @@ class Account:
     def paused_until(self) -> float:
         """Return the moment before which no job may ask, in seconds since 1970 on this host; it may be in the past."""
         self._refresh()
-        return self._paused_until
+        return time.time() + self._resumes_at - time.monotonic()
 
     def pause(self, seconds: float) -> None:
         """Pause the account for all jobs from now on; a longer pause that is in force stays."""
-        until = time.time() + seconds
-        if until > self._paused_until:
-            self._paused_until = until
+        resumes_at = time.monotonic() + seconds
+        if resumes_at > self._resumes_at:
+            self._resumes_at = resumes_at
             with contextlib.suppress(OSError):  # this job pauses in any case
-                (self._folder / f"{_PAUSE}{until + self._clock_lead():.3f}").touch()
+                now = file_system_time(self._job / "lease.lock")
+                name = f"{_PAUSE}{now + seconds:.3f}"
+                self._seen.add(name)
+                (self._folder / name).touch()
 
     def _refresh(self) -> None:
         if time.monotonic() - self._refreshed_at < self._refresh_s:
@@ -88,16 +96,14 @@ class Account:
             jobs = [self._folder / name for name in entries if not _is_pause(name)]
             self._live_jobs = max(1, sum(self._is_alive(job) for job in jobs))
             pauses = [*filter(_is_pause, entries)]
-            lead = self._clock_lead() if pauses else 0.0
+            now = file_system_time(self._job / "lease.lock") if pauses else 0.0
             for name in pauses:
-                until = float(name.removeprefix(_PAUSE)) - lead
-                self._paused_until = max(self._paused_until, until)
-                if until < time.time():
+                left = float(name.removeprefix(_PAUSE)) - now
+                if left <= _LONGEST_PAUSE_S and name not in self._seen:
+                    self._seen.add(name)
+                    self._resumes_at = max(self._resumes_at, time.monotonic() + left)
+                if not 0 < left <= _LONGEST_PAUSE_S:
                     (self._folder / name).unlink(missing_ok=True)
-
-    def _clock_lead(self) -> float:
-        """Return the seconds by which the clock of the file system is ahead of this host's."""
-        return file_system_time(self._job / "lease.lock") - time.time()
 
     def _is_alive(self, job: Path) -> bool:
         if lease.is_leased(job):

@@ -43,10 +43,12 @@ from typing import NamedTuple
 
 from orcac.errors import StoreError
 from orcac.store import lease
+from orcac.store.checksum import add_checksum, parse_checked
 from orcac.store.durable import retry_stale, sync_folder
 from orcac.store.locks import boot_id
 
 _SLICES = 100  # a slice is this part of the remaining budget, or the cost of one request if that is more
+FIELDS = frozenset({"spent", "jobs"})  # of a file of the log, beside its checksum
 _USED = struct.Struct("<qq")
 
 
@@ -313,7 +315,7 @@ class Budget:
 
     def _append(self, state: _State) -> bool:
         """Append `state` to the log. Returns False if another job has appended a state first."""
-        text = json.dumps(dataclasses.asdict(state), separators=(",", ":")).encode()
+        text = add_checksum(json.dumps(dataclasses.asdict(state), separators=(",", ":")).encode())
         aside = self._log / f"{uuid.uuid4().hex}.new"
         with aside.open("xb") as file:
             file.write(text)
@@ -361,7 +363,7 @@ def _end_claim(state: _State, name: str, spent: int) -> _State:
 
 def _parse_state(path: Path) -> _State:
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_checked(path.read_bytes(), FIELDS)
         jobs = {Path(name).name: _Claim(**claim) for name, claim in record["jobs"].items()}
         return _State(spent=int(record["spent"]), jobs=jobs)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

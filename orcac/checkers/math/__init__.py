@@ -26,7 +26,7 @@ from orcac.checkers import number, text
 from orcac.checkers.characters import fold
 from orcac.checkers.checker import UNPARSED, Checker, Extraction, Item, found
 from orcac.checkers.number import moment, quantity
-from orcac.checkers.statements import answer_in, find_statements, sentence_ends
+from orcac.checkers.statements import answer_in, find_statements
 from orcac.checkers.visible import visible
 from orcac.errors import InputError
 from orcac.extras import fix_of, is_installed
@@ -89,8 +89,7 @@ def read(response: str, item: Item) -> Extraction:
     visible_text = visible(fold(response), item.query)
     if is_expression(visible_text) or quantity.parse(visible_text.strip()):
         return found(visible_text)
-    ends = sentence_ends(visible_text)
-    for statement in reversed(find_statements(visible_text, ends)):
+    for statement in reversed(find_statements(visible_text)):
         value = visible_text[statement.start : statement.end]
         if statement.kind == "marked":
             return found(value.strip())

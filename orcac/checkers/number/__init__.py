@@ -59,11 +59,11 @@ def _read(response: str, item: Item) -> Extraction:
     whole = take(text, reference) if len(text) < 200 and "\n" not in text else None
     if whole is not None and whole.outcome == "read" and (wants_moment or quantity.parse(text) is not None):
         return whole
-    ends = sentence_ends(text)
-    for statement in reversed(find_statements(text, ends)):
+    for statement in reversed(find_statements(text)):
         extraction = take(text[statement.start : min(statement.end, statement.start + _LONGEST)], reference)
         if extraction is not None:
             return extraction
+    ends = sentence_ends(text)
     sentences = [text[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False)]
     sentences = [sentence for sentence in sentences if sentence.strip()]
     concluding = [sentence for sentence in sentences if CONCLUDES.match(sentence.lstrip())]

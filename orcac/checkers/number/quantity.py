@@ -11,6 +11,7 @@ value rounded to three or more of them.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,8 +96,11 @@ class Place(NamedTuple):
 
 def parse(text: str) -> Quantity | None:
     """Return the quantity that a whole text is, e.g. "$1,200.50", "3 1/2 hours", "eight apples"; else None."""
-    if len(text) > _LONGEST:
-        return None
+    return _parse(text) if len(text) <= _LONGEST else None
+
+
+@functools.lru_cache(maxsize=1024)  # a reference and the value of an answer are parsed several times
+def _parse(text: str) -> Quantity | None:
     text = plain(text)
     if (place := ordinal(text)) is not None:
         return Quantity(Fraction(place))

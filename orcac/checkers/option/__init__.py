@@ -29,6 +29,8 @@ def read(response: str, item: Item) -> Extraction:
     """Return the option that a response chooses, spelled as in the item."""
     offered = choices(item.options, item.query)
     text = visible(fold(response), item.query)
+    if not item.options and "\n" not in text:  # of several lines, a list of answers is ambiguous
+        return UNPARSED
     chosen = offered.whole(text)
     if chosen is None:
         chosen = _choose(Reading(text, offered))

@@ -54,11 +54,15 @@ class Mention(NamedTuple):
 class Choices:
     """The options of an item; labels and texts have one entry an option, "" where it has none."""
 
-    def __init__(self, options: Sequence[str], query: str) -> None:
+    def __init__(self, options: Sequence[str], listed: Sequence[str] | None) -> None:
+        """Take the texts from `listed` if all options are bare labels."""
         self.options = tuple(options)
         folded = [fold(option).strip() for option in options]
-        named = _split_names(folded)
-        self.labels, self.texts = (named.labels, named.texts) if named else _split(folded, query)
+        bare, named = _bare_labels(self.options), _split_names(folded)
+        if bare and listed is not None:
+            self.labels, self.texts = list(bare), list(listed)
+        else:
+            self.labels, self.texts = (named.labels, named.texts) if named else _split(folded)
         texts = [_plain(text) for text in self.texts]
         self.by_text = {text: index for index, text in enumerate(texts) if text and texts.count(text) == 1}
         if named:
@@ -217,7 +221,21 @@ def _label_patterns(labels: tuple[str, ...], numbered: bool) -> tuple[re.Pattern
 @functools.lru_cache(maxsize=1024)
 def choices(options: tuple[str, ...], query: str) -> Choices:
     """Return the options of an item, which samples of one item and items of one task share."""
-    return Choices(options, query)
+    labels = _bare_labels(options)
+    return _choices(options, tuple(_listed_texts(fold(query), labels)) if labels else None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _choices(options: tuple[str, ...], listed: tuple[str, ...] | None) -> Choices:
+    return Choices(options, listed)
+
+
+@functools.lru_cache(maxsize=1024)
+def _bare_labels(options: tuple[str, ...]) -> list[str] | None:
+    """Return the labels of options that are nothing else; None if an option is more, or if labels repeat."""
+    bare = [_BARE.fullmatch(fold(option).strip()) for option in options]
+    labels = [next(group for group in match.groups() if group) for match in bare if match]
+    return labels if labels and len({label.upper() for label in labels}) == len(options) else None
 
 
 def joined(text: str, first: Mention, second: Mention) -> bool:
@@ -240,13 +258,8 @@ def _strengthen(labels: list[Mention], text: str) -> list[Mention]:
     return labels
 
 
-def _split(options: list[str], query: str) -> tuple[list[str], list[str]]:
+def _split(options: list[str]) -> tuple[list[str], list[str]]:
     """Return the label and the text of every option; if not all have labels, all options are texts."""
-    bare = [_BARE.fullmatch(option) for option in options]
-    if all(bare):
-        labels = [next(group for group in match.groups() if group) for match in bare if match]
-        if len({label.upper() for label in labels}) == len(labels):
-            return labels, _listed_texts(fold(query), labels)
     labelled = [_LABELLED.fullmatch(option) for option in options]
     if options and all(labelled):
         labels = [match[1] or match[2] for match in labelled if match]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from orcac.checkers.option.choices import Mention, joined
 from orcac.checkers.statements import MARKUP
@@ -27,6 +28,7 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _REACH = 80  # characters before an option in which a denying word is looked for
+_APART = 40  # characters between two mentions that no list joins, and which decide on their own
 _SIDE_BY_SIDE = 12  # characters at most between a label and its text: "the red box (option A)"
 
 
@@ -36,7 +38,38 @@ def is_denied_at(text: str, start: int) -> bool:
     return before is not None and not _AFFIRMS_AGAIN.search(_between(before))
 
 
-def denied_before(text: str, mentions: Sequence[Mention]) -> list[bool]:
+class Denial(NamedTuple):
+    """The denial of a mention: by its sentence, and by the words before it alone."""
+
+    by_sentence: bool
+    by_words_before: bool
+
+
+class Denials:
+    """The denials of the mentions in a text. They are judged when they are asked for: few of a long response are."""
+
+    def __init__(self, text: str, mentions: Sequence[Mention]) -> None:
+        self._text, self._mentions = text, mentions
+        self._judged: dict[int, Denial] = {}
+
+    def __getitem__(self, index: int) -> Denial:
+        if index not in self._judged:
+            first, last = index, index + 1
+            while first > 0 and self._are_close(first):
+                first -= 1
+            while last < len(self._mentions) and self._are_close(last):
+                last += 1
+            some = self._mentions[first:last]
+            before = _denied_before(self._text, some)
+            found = map(Denial, _denied(self._text, some, before), before)
+            self._judged.update(zip(range(first, last), found, strict=True))
+        return self._judged[index]
+
+    def _are_close(self, index: int) -> bool:
+        return self._mentions[index].start - self._mentions[index - 1].end <= _APART
+
+
+def _denied_before(text: str, mentions: Sequence[Mention]) -> list[bool]:
     """Return for each mention whether the words before it deny it: "not A", "rather than (A) or (B)"."""
     denied: list[bool] = []
     for index, mention in enumerate(mentions):
@@ -52,7 +85,7 @@ def denied_before(text: str, mentions: Sequence[Mention]) -> list[bool]:
     return denied
 
 
-def denied(text: str, mentions: Sequence[Mention], before: Sequence[bool]) -> list[bool]:
+def _denied(text: str, mentions: Sequence[Mention], before: Sequence[bool]) -> list[bool]:
     """Return for each mention whether its sentence denies it, by the words before it or after it."""
     after = [_AFTER.match(text, mention.end) is not None for mention in mentions]
     for index in range(len(mentions) - 2, -1, -1):  # "A, B and C are wrong"

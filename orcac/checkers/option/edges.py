@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 
 from orcac.checkers.option.choices import joined
 from orcac.checkers.option.reading import LABEL_LINE, TWO, Reading
-from orcac.checkers.statements import MARKUP
+from orcac.checkers.statements import MARKUP, end_before
 
 _ALONE = re.compile(rf"(?:{MARKUP}|[-.:!?>#()\[\],])*")
 _OPENS = re.compile(rf"(?:{MARKUP}|[(\[>#-]|\b(?:option|choice|answer)\b){{0,8}}", re.IGNORECASE)
@@ -41,7 +40,7 @@ def only(reading: Reading) -> int | None:
     """Return the option that the response names alone, if it names it as an answer."""
     labels = {mention.option for mention in reading.mentions if mention.kind == "strong"}
     options = labels or {mention.option for mention in reading.mentions}
-    if len(options) != 1 or any(reading.denied):
+    if len(options) != 1 or any(map(reading.is_denied, range(len(reading.mentions)))):
         return None
     if labels and not any(reading.label_at(*line) for line in reading.lines):
         return labels.pop()
@@ -53,7 +52,7 @@ def only(reading: Reading) -> int | None:
 
 def left(reading: Reading) -> int | None:
     """Return the one option that is not denied, if every other one is."""
-    mentions = [*zip(reading.mentions, reading.denied, strict=True)]
+    mentions = [(mention, reading.is_denied(index)) for index, mention in enumerate(reading.mentions)]
     denied = {mention.option for mention, deny in mentions if deny}
     affirmed = {mention.option for mention, deny in mentions if not deny}
     remaining = set(range(len(reading.offered.options))) - denied
@@ -107,21 +106,20 @@ def _opening(reading: Reading, start: int, end: int) -> int | None:
         return mention.option if _AFTER_OPENING.match(after) and not reading.lists_options(reading.lines) else None
     if len({reading.mentions[index].option for index in here if reading.mentions[index].kind != "text"}) > 1:
         return TWO if joined(reading.text, mention, reading.mentions[here[1]]) else None
-    if _JUDGES.match(after.lstrip("*_.) ")) or reading.denied[here[0]] or reading.lists_options(reading.lines):
+    if _JUDGES.match(after.lstrip("*_.) ")) or reading.is_denied(here[0]) or reading.lists_options(reading.lines):
         return None
     return mention.option if mention.kind == "strong" or _AFTER_OPENING.match(after) else None
 
 
 def _last_words(reading: Reading, start: int, end: int) -> int | None:
     """Return the label that the last sentence ends in: "The false statement is B) ..."."""
-    place = bisect_left(reading.ends, end - 1)
-    start = max(start, reading.ends[place - 1] if place else 0)
+    start = max(start, end_before(reading.text, end - 1))
     if reading.is_conditional(end - 1):
         return None
     named = {mention.option for mention in reading.named(start, end)}
     for index in reading.within(start, end):
         mention = reading.mentions[index]
-        if len(named) == 1 and mention.kind == "strong" and mention.option in named and not reading.denied[index]:
+        if len(named) == 1 and mention.kind == "strong" and mention.option in named and not reading.is_denied(index):
             before = _IS_AT_LAST.search(reading.text, max(start, mention.start - 20), mention.start)
             return mention.option if before else None
     return None

@@ -7,8 +7,8 @@ from bisect import bisect_left
 from functools import cached_property
 
 from orcac.checkers.option.choices import Choices, Mention, joined
-from orcac.checkers.option.denials import denied, denied_before
-from orcac.checkers.statements import MARKUP, sentence_ends, skip_blank
+from orcac.checkers.option.denials import Denials
+from orcac.checkers.statements import MARKUP, end_before, sentence_end, sentence_ends, skip_blank
 
 TWO = -1  # read instead of an option's index where several are named
 NONE = -2  # read where the response rejects all options
@@ -47,8 +47,7 @@ class Reading:
         self.text, self.offered = text, offered
         self.mentions = offered.find(text)
         self.starts = [mention.start for mention in self.mentions]
-        self.denied_before = denied_before(text, self.mentions)  # by the words before it alone
-        self.denied = denied(text, self.mentions, self.denied_before)
+        self._denials = Denials(text, self.mentions)
         self.by_label = any(mention.kind == "strong" for mention in self.mentions)
 
     @cached_property
@@ -62,15 +61,19 @@ class Reading:
         return [(match.start(), match.end()) for match in _LINE.finditer(self.text)]
 
     def sentence_start(self, at: int) -> int:
-        place = bisect_left(self.ends, at)
-        return skip_blank(self.text, self.ends[place - 1] + 1) if place else 0
+        end = end_before(self.text, at)
+        return skip_blank(self.text, end + 1) if end >= 0 else 0
 
     def is_conditional(self, at: int) -> bool:
         """Return whether the sentence at a position only holds under a condition: "if it rains, the answer is A"."""
         return _CONDITION.match(self.text, self.sentence_start(at)) is not None
 
     def sentence_end(self, at: int) -> int:
-        return self.ends[bisect_left(self.ends, at)]
+        return sentence_end(self.text, at)
+
+    def is_denied(self, index: int) -> bool:
+        """Return whether the sentence of a mention denies it."""
+        return self._denials[index].by_sentence
 
     def within(self, start: int, end: int) -> range:
         """Return the indices of the mentions that begin in `text[start:end]`."""
@@ -91,7 +94,7 @@ class Reading:
 
         If a response names options by labels, a text of a single word is not taken for an option: it is a common word.
         """
-        here = [self.mentions[index] for index in self.within(start, end) if not self.denied[index]]
+        here = [self.mentions[index] for index in self.within(start, end) if not self.is_denied(index)]
         for kind in ("strong", "text", "weak"):
             of_kind = [mention for mention in here if mention.kind == kind]
             if kind == "text" and self.by_label:
@@ -107,12 +110,12 @@ class Reading:
         Behind a firm statement, only words before an option deny it: "the answer is B) Does not ..." does not.
         """
         lead = _LEAD.match(self.text, start, end)
-        denied = self.denied_before if firm else self.denied
-        opening = [index for index in self.within(start, lead.end() + 1 if lead else start) if not denied[index]]
+        here = self.within(start, lead.end() + 1 if lead else start)
+        opening = [index for index in here if not self._denials[index][firm]]
         if opening:
             first = min(opening, key=lambda index: (self.mentions[index].kind == "text", index))
             mention = self._with_text(first)
-            later = (self.mentions[index] for index in self.within(mention.end, end) if not self.denied[index])
+            later = (self.mentions[index] for index in self.within(mention.end, end) if not self.is_denied(index))
             if any(other.option != mention.option and self._listed_with(mention, other) for other in later):
                 return TWO
             same_place = {self.mentions[index].option for index in opening}
@@ -127,7 +130,7 @@ class Reading:
         refusal = _NO_OPTION.search(self.text, start, end)
         if refusal is None:
             return False
-        here = [self.mentions[index] for index in self.within(start, end) if not self.denied[index]]
+        here = [self.mentions[index] for index in self.within(start, end) if not self.is_denied(index)]
         return chosen is None or not any(mention.start < refusal.end() or mention.kind == "strong" for mention in here)
 
     def lists_answers(self, start: int) -> bool:

@@ -30,7 +30,7 @@ _REACH = 80  # characters before an option in which its clause must open
 def stated(reading: Reading) -> At | None:
     """Return the option of the last statement, with its position."""
     last: At | None = None
-    statements = find_statements(reading.text, reading.ends)
+    statements = find_statements(reading.text)
     for index in reversed(range(len(statements))):
         statement = statements[index]
         if is_denied_at(reading.text, statement.head):
@@ -55,7 +55,7 @@ def judged(reading: Reading, judgement: re.Pattern[str]) -> At | None:
     truth = {reading.offered.by_text.get(word) for word in ("true", "false", "correct", "incorrect")}
     for index in reversed(range(len(reading.mentions))):
         mention = reading.mentions[index]
-        if reading.denied[index] or not judgement.match(reading.text, mention.end):
+        if reading.is_denied(index) or not judgement.match(reading.text, mention.end):
             continue
         if mention.kind == "text" and mention.option in truth:
             continue  # "true is correct" chooses nothing

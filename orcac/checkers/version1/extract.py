@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Literal
 
+from orcac.checkers.statements import find_all, match_at
 from orcac.checkers.version1.option import Mention, find_mentions, option_letter
 
 __all__ = ["Parser", "final_answer"]
@@ -39,6 +40,7 @@ _STATEMENT = re.compile(
          (?: [:=] | (?:is|would\ be|should\ be|must\ be)\b\s*:? )""",
     re.IGNORECASE | re.VERBOSE,
 )
+_STATEMENT_WORDS = ("answer", "correct", "right", "best")
 _IS_CORRECT = re.compile(rf"{_MARKUP}*is\s+(?:(?:the\s+)?(?:correct|right|best)\b|the\s+answer\b)", re.IGNORECASE)
 _OPENS_CLAUSE = re.compile(
     rf"(?:^|[.!?:,\n]|\b(?:option|choice|so|thus|hence|therefore|that)){_MARKUP}*$", re.IGNORECASE
@@ -80,7 +82,7 @@ def _read_statement(response: str, mentions: list[Mention]) -> str | None:
     """Apply rule 1. Return None if no statement names an option, "" if the last one names two."""
     ends = [*(match.start() for match in _SENTENCE_END.finditer(response)), len(response)]
     stated: list[tuple[int, str]] = []
-    for match in reversed([*_STATEMENT.finditer(response)]):
+    for match in reversed(_find_statements(response)):
         if (option := _option_after(response, match.end(), ends, mentions)) is not None:
             stated.append((match.end(), option))
             break
@@ -90,6 +92,15 @@ def _read_statement(response: str, mentions: list[Mention]) -> str | None:
             stated.append((mention.start, mention.option))
             break
     return max(stated)[1] if stated else None
+
+
+def _find_statements(response: str) -> list[re.Match[str]]:
+    """Return the matches of `_STATEMENT`; in ASCII they are looked up by their first words, which is faster."""
+    if not response.isascii():
+        return [*_STATEMENT.finditer(response)]
+    lower = response.lower()
+    places = {place for word in _STATEMENT_WORDS if word in lower for place in find_all(word, lower)}
+    return [*match_at(_STATEMENT, response, places)]
 
 
 def _option_after(response: str, start: int, ends: list[int], mentions: list[Mention]) -> str | None:
@@ -139,7 +150,7 @@ def _read_only_option(response: str, mentions: list[Mention]) -> str | None:
 
 
 def _read_free_form(response: str) -> str:
-    statements = list(_STATEMENT.finditer(response))
+    statements = _find_statements(response)
     for match in reversed(statements):
         stated = _strip_markup(_SENTENCE_END.split(response[match.end() :].lstrip(), maxsplit=1)[0])
         if stated:

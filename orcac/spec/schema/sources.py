@@ -137,11 +137,15 @@ class _BenchmarkSampling(Frozen):
 class _BenchmarkProtocol(_BenchmarkSampling):
     checker: Checkers = semantic(
         "rule that reads answers and compares them with the reference, or a list of rules: the first decides, the "
-        "others are shown. auto chooses by the item; first-capital is the paper's (§4.2.2)",
+        "others are shown. auto chooses by the item; first-capital is the paper's (§4.2.2); form compares the wording "
+        "with that of the teacher `form_of`",
         ("auto",),
     )
     parser: Literal["final-answer", "first-capital"] | None = semantic(
         "older name of `checker`; give one of the two", None
+    )
+    form_of: Name | None = semantic(
+        "teacher that answers the items too, and whose wording the checker `form` looks for in the answers", None
     )
     shots: Count | None = semantic(
         "number of exemplars before each question: items of its task, drawn with the spec's seed, which are left "

@@ -23,11 +23,12 @@ from orcac.spec.units import (
 
 
 class Shape(Frozen):
-    hidden: Count = semantic("width of the residual stream")
-    layers: Count = semantic("number of blocks")
-    heads: Count = semantic("number of attention heads")
-    kv_heads: Count | None = semantic("number of key and value heads; that of `heads` when absent", None)
-    intermediate: Count = semantic("width of the MLP")
+    # the largest values are ten times those of any published model: more of them would take all memory
+    hidden: Count = semantic("width of the residual stream", le=200_000)
+    layers: Count = semantic("number of blocks", le=2_000)
+    heads: Count = semantic("number of attention heads", le=10_000)
+    kv_heads: Count | None = semantic("number of key and value heads; that of `heads` when absent", None, le=10_000)
+    intermediate: Count = semantic("width of the MLP", le=1_000_000)
     init_std: Number = semantic("standard deviation of the initial weights", 0.02, gt=0)
     tie_embeddings: StrictBool = semantic("use one matrix for input and output embeddings", False)
 
@@ -36,7 +37,7 @@ Size = Literal["tiny", "160M", "1B", "7B", "13B"]
 
 
 class Tokenizer(Frozen):
-    vocabulary: Annotated[int, Field(ge=300), NUMBERS_ONLY] = semantic(
+    vocabulary: Annotated[int, Field(ge=300, le=10_000_000), NUMBERS_ONLY] = semantic(
         "size of the vocabulary of the byte-level BPE, with special tokens", unit="tokens"
     )
     train_on: tuple[Name, ...] = semantic(
@@ -278,10 +279,16 @@ Gpu = Literal[
 ]
 
 
+Features = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+([&|][A-Za-z0-9_.:-]+)*$", max_length=200)]
+
+
 class Work(Frozen):
     threads: Count = execution("CPU threads of a job", 1)
-    memory: Megabytes = execution("memory of a job", 2000, unit="MiB")
-    time: Minutes = execution("time limit of a job", 120, unit="minutes")
+    memory: Megabytes | None = execution("memory of a machine for a job; estimated when absent", None, unit="MiB")
+    time: Minutes | None = execution("time limit of a job; estimated when absent", None, unit="minutes")
+    constraint: Features | None = execution(
+        "features that the machine must have, as Slurm's `--constraint` takes them: `a100`, `a100|h100`, `ib&ssd`", None
+    )
 
 
 class EvalWork(Work):
@@ -293,7 +300,9 @@ class EvalWork(Work):
     gpus: Annotated[int, Field(ge=0, le=16), NUMBERS_ONLY] = execution(
         "GPUs of a job: 0 or 1; with the engine vllm also more, which share the model's tensors", 0
     )
-    gpu: Gpu | None = execution("model of the GPU, for estimates", None)
+    gpu: Gpu | None = execution(
+        "model of the GPU, for estimates; the scheduler is asked for it if the profile has its name there", None
+    )
     shards: Annotated[int, Field(ge=1, le=1000), NUMBERS_ONLY] = execution(
         "number of jobs that share the items of an evaluation, each with `gpus` GPUs of its own", 1
     )
@@ -313,7 +322,9 @@ class TrainWork(Work):
         1,
     )
     gpu: Gpu | None = execution(
-        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic", None
+        "model of the GPU: its memory, which must hold the stage, and its peak arithmetic; the scheduler is asked for "
+        "it if the profile has its name there",
+        None,
     )
     precision: Literal["fp32", "bf16"] = semantic("precision of the arithmetic", "fp32")
     zero: Literal[0, 1, 2, 3] = execution(

@@ -218,7 +218,8 @@ def test_a_run_stops_if_a_person_must_act_and_then_continues(tmp_path: Path, set
     made = Batches()
     with FaultServer(mount=made.mount) as server:
         for path in (tmp_path / "answers" / "batches").glob("*/batch.json"):  # the next server has another port
-            path.write_text(re.sub(r"http://[\d.:]+/v1", server.base_url, path.read_text()))
+            changed = re.sub(r"http://[\d.:]+/v1", server.base_url, path.read_text())
+            path.write_text(re.sub(r',"crc":"\w+"}', "}", changed))
         assert collect(tmp_path, server).answered == 5
     assert made.billed.total() == (1 if "quota" in said else 5)
     for path in tmp_path.rglob("*"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,21 @@ def test_lines_are_found_again_and_damaged_ones_are_skipped(tmp_path: Path) -> N
 )
 def test_a_description_is_read_as_far_as_it_makes_sense(answer: dict[str, object], expected: RemoteBatch) -> None:
     assert parse_description({"id": "b", **answer}) == expected
+
+
+def test_a_line_that_is_larger_than_any_answer_is_no_result_and_takes_little_memory(tmp_path: Path) -> None:
+    path, small = tmp_path / "output.jsonl", b'{"custom_id": "1"}\n'
+    many = b'{"custom_id": "2", "x": [' + b"[]," * 200_000 + b"0]}\n"
+    with path.open("wb") as file:
+        file.write(b'{"custom_id": "0", "x": "')
+        for _ in range(60):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}\n' + small + many + small.replace(b"1", b"3").rstrip())
+    tracemalloc.start()
+    found = list(index_lines(path, 5))
+    assert count_whole_lines(path) == 4
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [number for number, _ in found] == [1, 3] and peak < 50_000_000
+    with path.open("rb") as file:
+        assert read_line(file, found[0][1]) == small

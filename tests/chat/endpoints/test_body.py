@@ -30,14 +30,23 @@ async def endless() -> AsyncIterator[bytes]:
         yield b" " * 65_536
 
 
-def ask(body: bytes | Callable[[], AsyncIterator[bytes]], headers: dict[str, str]) -> ChatResponse:
+async def dribbling() -> AsyncIterator[bytes]:
+    """Yield a byte from time to time, for ever, so that the connection never looks idle."""
+    while True:
+        yield b" "
+        await asyncio.sleep(0.02)
+
+
+def ask(
+    body: bytes | Callable[[], AsyncIterator[bytes]], headers: dict[str, str], timeout_s: float = PATIENCE_S
+) -> ChatResponse:
     """Return the answer of a server that sends this body."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=body if isinstance(body, bytes) else body(), headers=headers)
 
     async def go(base_url: str) -> ChatResponse:
-        async with connect_to(base_url, timeout_s=PATIENCE_S) as endpoint:
+        async with connect_to(base_url, timeout_s=timeout_s) as endpoint:
             return await endpoint.complete(REQUEST)
 
     with FaultServer(mount=lambda app: app.router.add_post("/v2/chat/completions", answer)) as server:
@@ -76,6 +85,12 @@ def test_a_body_without_bounds_is_malformed_and_takes_little_memory(
         tracemalloc.stop()
     assert caught.value.error == "malformed" and len(str(caught.value)) < 1000
     assert peak < LIMIT, peak
+
+
+def test_a_server_that_sends_a_byte_now_and_then_holds_no_request() -> None:
+    with pytest.raises(ChatError) as caught:
+        ask(dribbling, {}, timeout_s=1.0)
+    assert caught.value.error == "timeout"
 
 
 @pytest.mark.parametrize(

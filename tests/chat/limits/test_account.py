@@ -122,6 +122,27 @@ def test_expired_and_malformed_pauses_are_ignored(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "pause-1.5").exists()
 
 
+def test_a_clock_that_jumps_makes_no_pause_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by tests/chaos: after a jump back by two hours, a job paused for two hours."""
+    clock = time.time
+
+    def left(account: Account) -> float:
+        return account.paused_until() - time.time()
+
+    async def go() -> None:
+        async with Account(tmp_path, "a", refresh_s=0.0) as mine:
+            mine.pause(100)
+            async with Account(tmp_path, "a", refresh_s=0.0) as other:
+                assert 90 < left(other) <= 100.1
+                monkeypatch.setattr("time.time", lambda: clock() - 7000)
+                monkeypatch.setattr("orcac.chat.limits.account.file_system_time", lambda path: clock() - 7000)
+                assert left(mine) <= 100.1 and left(other) <= 100.1
+            async with Account(tmp_path, "a", refresh_s=0.0) as late:
+                assert left(late) < 0, "no job shares a pause as long as this seems to be"
+
+    asyncio.run(go())
+
+
 def test_an_account_is_an_address_a_key_variable_and_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
