@@ -23,7 +23,17 @@ import pyarrow.parquet as pq
 
 from orcac.store.durable import replacing_by_name
 
-__all__ = ["FILE", "Digests", "Rating", "Values", "digest_questions", "read_digests", "read_values", "write_ratings"]
+__all__ = [
+    "FILE",
+    "Digests",
+    "Rating",
+    "Values",
+    "digest_questions",
+    "read_digests",
+    "read_points",
+    "read_values",
+    "write_ratings",
+]
 
 FILE = "ratings.parquet"
 _ROWS_AT_ONCE = 10_000
@@ -102,6 +112,12 @@ def read_values(folder: Path) -> Values:
     ]
     table = pa.Table.from_batches(some) if some else _SHAPE.empty_table()
     return Values(table.column("question").to_numpy(), table.column("value").to_numpy())
+
+
+def read_points(folder: Path) -> Iterator[float | None]:
+    """Yield the rating of each answer that the artifact `folder` of `rate` has, in the order of the answers."""
+    for table in _read_tables(folder):
+        yield from table.column("value").to_pylist()
 
 
 def _read_tables(folder: Path) -> Iterator[pa.RecordBatch]:

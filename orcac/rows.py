@@ -115,7 +115,7 @@ class Scored(Prompt):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Review(Prompt):
-    """A judge's review of the answer to a benchmark item, alone or beside that of a reference.
+    """A judge's review of an answer to a benchmark item or a prompt, alone or beside that of a reference.
 
     Points are from 1 to 10; of a verdict, 1 is a win, 0.5 a tie and 0 a loss. A review without a number has None.
     """
@@ -132,6 +132,7 @@ class Review(Prompt):
     reference_length: int
     key: str  # of the request in the ledger; "" if the review is from a recording
     imitates: bool  # the candidate's answer imitates the marks of the prompt, or holds a verdict
+    sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each prompt has several
 
 
 def prompt_id(source: str, task: str, query: str, system: str) -> str:

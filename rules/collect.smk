@@ -5,10 +5,10 @@ rule collect:
         PLAN.marker("collect"),
     log:
         PLAN.log("collect"),
+    priority: 1  # before training, since long jobs wait for these short ones
     group:
         PLAN.group("collect")
     localrule: PLAN.is_local("collect")
-    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),
@@ -26,10 +26,10 @@ rule collect_shard:
         PLAN.shard("collect"),
     log:
         PLAN.shard_log("collect"),
+    priority: 1  # before training, since long jobs wait for these short ones
     group:
         PLAN.group("collect")
     localrule: PLAN.is_local("collect")
-    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("collect")
     resources:
         mem_mb=PLAN.memory("collect"),

@@ -5,10 +5,10 @@ rule filter:
         PLAN.marker("filter"),
     log:
         PLAN.log("filter"),
+    priority: 1  # before training, since long jobs wait for these short ones
     group:
         PLAN.group("filter")
     localrule: PLAN.is_local("filter")
-    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("filter")
     resources:
         mem_mb=PLAN.memory("filter"),

@@ -5,10 +5,10 @@ rule sample:
         PLAN.marker("sample"),
     log:
         PLAN.log("sample"),
+    priority: 1  # before training, since long jobs wait for these short ones
     group:
         PLAN.group("sample")
     localrule: PLAN.is_local("sample")
-    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("sample")
     resources:
         mem_mb=PLAN.memory("sample"),

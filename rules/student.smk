@@ -5,9 +5,9 @@ rule student:
         PLAN.marker("student"),
     log:
         PLAN.log("student"),
+    priority: 2  # before answers are paid for, since it checks the model and its chat template
     group:
         PLAN.group("student")
-    priority: 2  # before answers are paid for, since it checks the model and its chat template
     threads: PLAN.threads("student")
     resources:
         mem_mb=PLAN.memory("student"),

@@ -5,10 +5,10 @@ rule tokenize:
         PLAN.marker("tokenize"),
     log:
         PLAN.log("tokenize"),
+    priority: 1  # before training, since long jobs wait for these short ones
     group:
         PLAN.group("tokenize")
     localrule: PLAN.is_local("tokenize")
-    priority: 1  # before training, since long jobs wait for these short ones
     threads: PLAN.threads("tokenize")
     resources:
         mem_mb=PLAN.memory("tokenize"),

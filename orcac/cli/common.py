@@ -171,7 +171,8 @@ def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def describe_choices(plan: Plan) -> list[str]:
-    """Return a line for each dataset whose questions are chosen by values, and for each order of examples by them."""
+    """Return a line for each dataset whose questions are chosen by values, for each order of examples by them, and for
+    each judge of its own answers."""
 
     def find(ref: str) -> NodeFacts:
         node = plan.nodes[ref]
@@ -183,9 +184,15 @@ def describe_choices(plan: Plan) -> list[str]:
         if node.kind == "tokenize"
         for line in wording.describe_order(ref, find)
     )
+    own = (
+        f"{node.label}: {line}"
+        for ref, node in plan.nodes.items()
+        if node.kind == "rate"
+        for line in wording.describe_own_judge(ref, find)
+    )
     asked = ((node.label, ref) for ref, node in plan.nodes.items() if node.kind == "collect")
     chosen = (line for label, ref in asked for line in wording.describe_choices(label, ref, find))
-    return [*dict.fromkeys((*chosen, *orders))]
+    return [*dict.fromkeys((*chosen, *orders, *own))]
 
 
 def check_memory(plan: Plan, experiments: Sequence[Experiment], store: Store) -> None:

@@ -16,7 +16,6 @@ from orcac.store import durable
 
 GPU_RULES = ("student", "train", "eval", "eval_shard")  # that load a model
 _NAME = re.compile(r"[A-Za-z0-9_][\w.+@-]*(?:,[A-Za-z0-9_][\w.+@-]*)*", re.ASCII)  # Slurm takes lists of partitions
-_CONSTRAINT = re.compile(r"[A-Za-z0-9_][\w.|&*()\[\]:-]*", re.ASCII)
 _ADDRESS = re.compile(r"[A-Za-z0-9_][\w.+-]*@[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -37,7 +36,6 @@ def command() -> None:
 @click.option("--partition", help="The partition of all jobs; `sinfo` lists them.")
 @click.option("--gpu-partition", help=f"The partition of the jobs that load a model: {', '.join(GPU_RULES)}.")
 @click.option("--qos", help="The quality of service; `sacctmgr show qos` lists them.")
-@click.option("--constraint", help="The features that a node must have, as sbatch's --constraint takes them.")
 @click.option("--mail", metavar="ADDRESS", help="Let Slurm send a mail here for each job that fails.")
 @click.option("--jobs", type=click.IntRange(min=1), help="The most jobs in the queue at the same time.")
 @click.option("--requeue", is_flag=True, help="Let Slurm put a job that it pre-empts into the queue again.")
@@ -48,7 +46,6 @@ def slurm(
     partition: str | None,
     gpu_partition: str | None,
     qos: str | None,
-    constraint: str | None,
     mail: str | None,
     jobs: int | None,
     requeue: bool,
@@ -69,7 +66,6 @@ def slurm(
         "slurm_account": _check("--account", account, _NAME),
         "slurm_partition": _check("--partition", partition, _NAME),
         "qos": _check("--qos", qos, _NAME),
-        "constraint": _check("--constraint", constraint, _CONSTRAINT),
     }
     if address := _check("--mail", mail, _ADDRESS):
         everywhere["slurm_extra"] = f"--mail-type=FAIL --mail-user={address}"
@@ -107,6 +103,8 @@ def _fill_in(everywhere: dict[str, str | None], on_gpus: str | None, top: dict[s
         rules = profile.setdefault("set-resources", {})
         for rule in GPU_RULES:
             rules.setdefault(rule, {})["slurm_partition"] = _quote(on_gpus)
+        settings = profile["config"]  # nodes of one job are in one partition
+        settings["chained"] = " ".join(kind for kind in settings["chained"].split() if kind not in GPU_RULES)
     profile.update({name: value for name, value in top.items() if value is not None})
     out = io.StringIO()
     yaml.dump(profile, out)

@@ -1,7 +1,8 @@
 """The finished artifacts that hold given answers of the ledger.
 
-A collect node has no keys: they are made again from its texts. The score node of a judge has the key of each review. A
-node holds an answer if that record settles one of its questions, so that the question would be open without it.
+A collect node has no keys: they are made again from its texts. Scores and ratings of a judge have the key of each
+review. A node holds an answer if that record settles one of its questions, so that the question would be open without
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["find_holders"]
 
 
 def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
-    """Return the finished collect nodes, and score nodes of judges, (KIND/ID) with an answer from one of the records.
+    """Return the finished nodes (KIND/ID), of collect and of judges, with an answer from one of the records.
 
     Raises StoreError if an artifact is damaged.
     """
@@ -62,21 +63,21 @@ class _Asked(NamedTuple):
 def _find_asked(store: Store) -> Iterator[_Asked]:
     """Yield each finished node whose answers are in the ledger."""
     for ref in store.refs():
-        if not ref.startswith(("collect/", "score/")) or not store.has_record(ref):
+        if not ref.startswith(("collect/", "score/", "rate/")) or not store.has_record(ref):
             continue
         try:
             recipe = store.artifact(ref)["recipe"]
-            is_score = ref.startswith("score/")
-            if is_score and not recipe.get("judge"):
+            is_judge = not ref.startswith("collect/")
+            if is_judge and not recipe.get("judge"):
                 continue
-            asked = CollectRecipe.model_validate(recipe["judge"]["asked"] if is_score else recipe)
+            asked = CollectRecipe.model_validate(recipe["judge"]["asked"] if is_judge else recipe)
         except (ValidationError, KeyError) as error:
             raise StoreError(
                 f"{ref}: its recipe cannot be read ({type(error).__name__})", fix="`orcac verify` shows its damage"
             ) from error
         if asked.origin in ("replay", "reference"):
             continue
-        if is_score:
+        if is_judge:
             column = rows.read_columns(store.folder(ref) / "reviews.parquet", ["key"])
             keys = pack_keys(key for (key,) in column)
         else:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.cost import figures
 from orcac.cost.figures import ZERO, Range
 from orcac.cost.flow import Flow
 from orcac.cost.measured import LOOKED_UP
 from orcac.cost.prices import FIGURES, PRICERS, Cost
 from orcac.cost.questions import AskedShares, add_questions, list_questions
+from orcac.plan.asked import find_asked
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
-from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.store.store import Store
 from orcac.text import dollars
 
@@ -38,8 +37,8 @@ def price_flow(flow: Flow) -> dict[str, Cost]:
     """Return what `price` does, from the amounts of a plan."""
     plan = flow.plan
     answered: AskedShares = {}
-    for ref in plan.nodes:
-        if ref.startswith("collect/") and ref in flow.done:
+    for ref, node in plan.nodes.items():
+        if ref in flow.done and node.kind in ("collect", "rate") and find_asked(node):
             add_questions(answered, list_questions(flow, ref, {}))
     return {
         ref: Cost() if ref in flow.done else PRICERS[node.kind](flow, node, answered)
@@ -87,11 +86,9 @@ def _budget_warnings(plan: Plan, costs: Mapping[str, Cost]) -> Iterator[str]:
     """Yield a line for each experiment whose budget does not suffice for the requests of `costs`."""
     asked: dict[tuple[str, float, float], float] = {}
     for ref, cost in costs.items():
-        execution = plan.nodes[ref].execution
-        endpoint = execution.endpoint if isinstance(execution, CollectExecution) else None
-        if isinstance(execution, ScoreExecution):
-            endpoint = execution.judge
-        if endpoint and cost.budget_left is not None:
+        model = find_asked(plan.nodes[ref])
+        if model and cost.budget_left is not None:
+            endpoint = model.endpoint
             assert endpoint.budget_usd is not None
             budget = endpoint.budget_name, endpoint.budget_usd, cost.budget_left
             asked[budget] = asked.get(budget, 0.0) + cost.usd_spec.mid
@@ -121,11 +118,7 @@ def _account_key(node: Node) -> str:
 
     Batches do not wait for one another.
     """
-    recipe, execution = node.recipe, node.execution
-    if isinstance(execution, CollectExecution) and isinstance(recipe, CollectRecipe):
-        settings, model = execution.endpoint, recipe.model
-    elif isinstance(execution, ScoreExecution) and isinstance(recipe, ScoreRecipe) and execution.judge and recipe.judge:
-        settings, model = execution.judge, recipe.judge.asked.model
-    else:
+    asked = find_asked(node)
+    if asked is None or asked.endpoint.kind != "openai" or asked.endpoint.mode != "online":
         return ""
-    return f"{settings.base_url} {model}" if settings.kind == "openai" and settings.mode == "online" else ""
+    return f"{asked.endpoint.base_url} {asked.recipe.model}"

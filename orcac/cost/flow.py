@@ -359,7 +359,7 @@ class Flow:
         (responses,) = node.inputs["responses"]
         requests, recipe = self.requests(responses), node.recipe
         assert isinstance(recipe, FilterRecipe)
-        part, part_why, is_known = self._answer_share(responses, record.summary if record else None)
+        part, part_why, is_known = self.answer_share(responses, record.summary if record else None)
         within, longer = 1.0, 1.0
         if recipe.tokens:
             answer, both = requests.output.mid * part.mid, requests.output.mid
@@ -387,9 +387,12 @@ class Flow:
             kept, why = kept * selected.share, (*why, *selected.basis)
         return Examples(requests.answers * kept, tokens, answers, reasoning, _unique(requests.basis, why), part_why)
 
-    def _answer_share(self, responses: str, made: FilterSummary | None) -> tuple[Range, tuple[str, ...], bool]:
+    def answer_share(self, responses: str, made: FilterSummary | None = None) -> tuple[Range, tuple[str, ...], bool]:
         """Return the share of a collect node's responses that is their answers, its basis, and whether it is known
-        that the teacher reasons or not."""
+        that the teacher reasons or not.
+
+        made: the figures of its filter, if that is made
+        """
         recipe = self.plan.nodes[responses].recipe
         assert isinstance(recipe, CollectRecipe)
         never = recipe.origin == "reference" or (

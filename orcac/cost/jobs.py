@@ -9,7 +9,8 @@ The memory is that of the machine, not of its GPUs:
                      machine's memory, and holds its share of an offloaded optimizer; merging an adapter takes a
                      float32 copy of the weights
     eval             the float32 weights
-    others           MEMORY_MB; they read their rows in parts
+    sample           KEY for each query of the source
+    others           MEMORY_MB: 40,000 rows take as much as 4,000 (157 MB, `tokenize` 450 MB)
 
 Each process takes RUNTIME_CPU more, and with a GPU RUNTIME_HOST. The estimates enter the executions of a plan, and no
 id.
@@ -39,6 +40,7 @@ from orcac.train.recipe import TrainExecution
 
 TIME_MARGIN, MEMORY_MARGIN = 2.0, 1.25
 LEAST_MINUTES = 30
+KEY = 32.0  # bytes of a query in the search for equal ones: 2.6 GB for 85.7 million
 BRIEF = 300.0  # seconds; a node that takes less may share a job with another
 
 _UNITS = {"time": 60.0, "memory": 2.0**20}  # of a spec's figures, in seconds and bytes
@@ -113,6 +115,8 @@ def _find_largest(
 
 def _machine_memory(flow: Flow, node: Node) -> float:
     """Return the bytes of each machine that the node's job needs; 0 if it needs no more than MEMORY_MB."""
+    if node.kind == "sample":
+        return KEY * (getattr(node.execution, "expect_queries", None) or flow.prompts(node.ref).count.mid)
     if node.kind not in ("student", "train", "eval"):
         return 0.0
     if node.kind == "train" and (stage := memory.find_stage(flow.plan, flow.store, node.ref)):

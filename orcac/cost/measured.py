@@ -23,6 +23,7 @@ from orcac.eval.recipe import EvalSummary
 from orcac.filter.recipe import FilterSummary
 from orcac.plan.node import Node, canonical
 from orcac.plan.plan import Plan
+from orcac.rate.recipe import RateRecipe
 from orcac.sample.recipe import SampleSummary
 from orcac.store.store import Store
 from orcac.student.recipe import StudentSummary
@@ -335,6 +336,30 @@ class Measured:
         for ledger in ledgers:
             ledger.close()
         return result
+
+    def count_reviews_left(self, node: Node) -> int | None:
+        """Return the reviews of a judge's ratings that neither ledger has; None if the answers to rate are not made.
+
+        Raises StoreError if the ledger is damaged.
+        """
+        recipe, (responses,) = node.recipe, node.inputs["responses"]
+        assert isinstance(recipe, RateRecipe) and recipe.judge
+        folder, upstream = self._store.answers, self._store.upstream_answers
+        if not self._looked_up or not self._store.is_done(responses) or not (upstream or folder.is_dir()):
+            return None
+        import pyarrow.parquet as pq
+
+        from orcac.chat.ledger.ledger import Ledger
+        from orcac.chat.ledger.upstream import open_upstream
+        from orcac.rate.shown import list_requests
+
+        path = self._store.find_folder(responses) / "responses.parquet"
+        share = min(1.0, self._looked_up / max(pq.read_metadata(path).num_rows, 1))
+        left = list_requests(recipe.judge, path, share).keys.keys
+        for ledger in [Ledger(folder, left), *([open_upstream(folder, upstream, left)] if upstream else [])]:
+            left = left[ledger.find(left, recipe.judge.asked.sampling.max_tokens) < 0]
+            ledger.close()
+        return round(len(left) / share)
 
     def _keys(self, nodes: Iterable[Node]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
         """Return for each collect node the keys of its questions, their prompts, the prompts' sizes, and a weight.

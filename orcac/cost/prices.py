@@ -21,8 +21,9 @@ from orcac.cost.questions import AskedShares, AskedSources, list_questions
 from orcac.cost.record import Hardware
 from orcac.cost.student_answer import estimate_answer
 from orcac.eval.recipe import EvalExecution, EvalRecipe
+from orcac.plan.asked import Asked, find_asked
 from orcac.plan.node import Node
-from orcac.score.recipe import ScoreExecution, ScoreRecipe
+from orcac.score.recipe import ScoreRecipe
 from orcac.tokenize.recipe import TokenizeRecipe
 from orcac.train import gpus
 from orcac.train.recipe import PARTS, TrainExecution, TrainRecipe
@@ -49,7 +50,7 @@ class Cost:
     gpu_usd: Range = ZERO
     disk: Range = ZERO  # bytes that are added to the store
     basis: tuple[str, ...] = ()  # the measurements and assumptions behind it, in words
-    questions: AskedSources | None = None  # of a collect node, so that a total counts each question once
+    questions: AskedSources | None = None  # a total counts each of these once
     budget_left: float | None = None  # of a node that asks: USD of its experiment's budget, neither spent nor reserved
 
     def scaled(self, share: float) -> Cost:
@@ -170,8 +171,19 @@ def _price_filter(flow: Flow, node: Node, answered: AskedShares) -> Cost:
 
 
 def _price_rate(flow: Flow, node: Node, answered: AskedShares) -> Cost:
-    answers = flow.requests(node.inputs["responses"][0]).answers
-    return _handling_cost(answers, answers * float(priors.RATING_BYTES))
+    (responses,) = node.inputs["responses"]
+    requests, asked = flow.requests(responses), find_asked(node)
+    cost = _handling_cost(requests.answers, requests.answers * float(priors.RATING_BYTES))
+    if asked is None:
+        return cost
+    share, why, _ = flow.answer_share(responses)
+    answer = requests.output * share
+    left = flow.measured.count_reviews_left(node)
+    questions = list_questions(flow, node.ref, answered if left is None else {})
+    unanswered = requests.answers * (questions.unanswered / max(1e-9, questions.asked))
+    count = unanswered if left is None else Range(float(left))
+    cost = _add_reviews(flow, cost, asked, count, requests.input + answer, (*requests.basis, *why))
+    return replace(cost, questions=questions, disk=cost.disk + requests.answers * answer * priors.TEXT_BYTES)
 
 
 def _price_student(flow: Flow, node: Node, answered: AskedShares) -> Cost:
@@ -312,10 +324,27 @@ def _price_eval(flow: Flow, node: Node, answered: AskedShares) -> Cost:
     )
 
 
+def _add_reviews(flow: Flow, cost: Cost, judge: Asked, count: Range, shown: Range, why: tuple[str, ...]) -> Cost:
+    """Return `cost` with that of `count` reviews, for each of which the judge reads texts of `shown` tokens."""
+    verdict = priors.REVIEWED if judge.recipe.origin == "solver" else priors.VERDICT
+    most = judge.recipe.sampling.max_tokens
+    written = verdict.range.capped_at(most)
+    judged = _asking_cost(judge.endpoint, count, shown + priors.JUDGING.range, written, most)
+    if judge.recipe.origin == "replay":
+        judged = Cost(seconds=judged.seconds, basis=judged.basis)
+    spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
+    return replace(
+        cost,
+        seconds=cost.seconds + judged.seconds,
+        basis=(*cost.basis, *why, priors.JUDGING.basis, verdict.basis, *judged.basis),
+        budget_left=flow.budget_left(judge.endpoint),
+        **{name: getattr(judged, name) for name in spent},
+    )
+
+
 def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
-    recipe, execution = node.recipe, node.execution
+    recipe = node.recipe
     assert isinstance(recipe, ScoreRecipe)
-    assert isinstance(execution, ScoreExecution)
     items = flow.prompts(node.inputs["items"][0])
     asked = flow.plan.nodes[node.inputs["answers"][0]].recipe
     if isinstance(asked, CollectRecipe):
@@ -324,26 +353,13 @@ def _price_score(flow: Flow, node: Node, answered: AskedShares) -> Cost:
         answer, _ = estimate_answer(flow, node.inputs["answers"][0])
     octets = items.count * (items.tokens + answer) * priors.TEXT_BYTES
     cost = replace(_handling_cost(items.count, octets), basis=items.basis)
-    if recipe.judge and execution.judge:
-        references, most = float(len(node.inputs.get("against", ()))), recipe.judge.asked.sampling.max_tokens
-        is_alone = recipe.judge.form == "scale"
-        reviews = 1.0 + references if is_alone else references * (1.0 if recipe.judge.recorded else 2.0)
-        read = items.tokens + answer * (1.0 if is_alone else 2.0) + priors.JUDGING.range
-        verdict = priors.REVIEWED if recipe.judge.asked.origin == "solver" else priors.VERDICT
-        written = verdict.range.capped_at(most)
-        judged = _asking_cost(execution.judge, items.count * reviews, read, written, most)
-        if recipe.judge.recorded:
-            judged = Cost(seconds=judged.seconds, basis=judged.basis)
-        spent = ("requests", "input_tokens", "output_tokens", "usd", "usd_batch", "usd_spec")
-        basis = (priors.ANSWER.basis, priors.JUDGING.basis, verdict.basis, *judged.basis)
-        cost = replace(
-            cost,
-            seconds=cost.seconds + judged.seconds,
-            basis=(*cost.basis, *basis),
-            budget_left=flow.budget_left(execution.judge),
-            **{name: getattr(judged, name) for name in spent},
-        )
-    return cost
+    judge = find_asked(node)
+    if judge is None or recipe.judge is None:
+        return cost
+    references, is_alone = float(len(node.inputs.get("against", ()))), recipe.judge.form == "scale"
+    reviews = 1.0 + references if is_alone else references * (1.0 if recipe.judge.recorded else 2.0)
+    shown = items.tokens + answer * (1.0 if is_alone else 2.0)
+    return _add_reviews(flow, cost, judge, items.count * reviews, shown, (priors.ANSWER.basis,))
 
 
 def _price_report(flow: Flow, node: Node, answered: AskedShares) -> Cost:

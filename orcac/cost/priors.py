@@ -68,7 +68,7 @@ OFFLOADED = Prior(
 )  # fmt: skip
 QUANTIZED = Prior(
     "time of a step with matrices of 4 bits, relative to one without", 1.0, 1.15, 1.5,
-    "1.0 to 1.4 on a CPU, rows of 128 to 2,048 tokens; not measured on a GPU",
+    "1.0 to 1.4 on a CPU, rows of 128 to 512 tokens; not measured on a GPU",
 )  # fmt: skip
 ANSWERING_MFU = Prior("MFU of answering", 0.015, 0.05, 0.15, "batched generation is bound by memory")
 CPU_TRAINING = Prior("GFLOP/s per thread, training", 20, 50, 100, "48 to 61 with `size: tiny`")

@@ -1,4 +1,5 @@
-"""The questions that several collect nodes share, so that no total counts them twice.
+"""The questions that several nodes share, so that no total counts them twice: those of collect nodes to teachers, and
+those of rate nodes to a judge, which ask about each answer of a collect node.
 
 The ledger gives a teacher's answer to every node that asks the same question. Subsets of one pool are nested, because
 each takes the lowest tickets. So a node asks the first part of each of its sources, and if two nodes with equal recipes
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from orcac.collect.recipe import CollectRecipe
 from orcac.cost.flow import Flow
 from orcac.plan.node import Node, canonical
+from orcac.rate.recipe import RateRecipe
 from orcac.sample.recipe import SampleRecipe
 
 
@@ -30,7 +32,7 @@ class Part(NamedTuple):
 
 
 class AskedSources(NamedTuple):
-    """The questions of one collect node."""
+    """The questions of one collect node, or those of one rate node to a judge."""
 
     parts: tuple[tuple[str, Part], ...]  # with the teacher of each
 
@@ -46,13 +48,20 @@ class AskedSources(NamedTuple):
 
 
 # (teacher, source) -> the first share of the source that is asked. A teacher is the recipe of one sample of a collect
-# node as JSON: two nodes with the same one share answers
+# node as JSON, after the judge of its answers if a rate node asks: two nodes with the same one share answers
 AskedShares = dict[tuple[str, str], float]
 
 
 def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
-    """Return the questions of a collect node; `answered` has the shares that the store answers."""
-    node = flow.plan.nodes[ref]
+    """Return the questions of a collect node, or those of a rate node to its judge.
+
+    answered: the shares that the store answers
+    """
+    node, judge = flow.plan.nodes[ref], ""
+    if isinstance(node.recipe, RateRecipe):
+        assert node.recipe.judge is not None
+        judge = canonical(node.recipe.judge.model_dump(mode="json"))
+        node = flow.plan.nodes[node.inputs["responses"][0]]
     shares = _union(_shares(flow, prompts) for prompts in node.inputs["prompts"])
     pools = {source: _find_pool(flow, source) for source in shares}
     parts = (
@@ -66,7 +75,7 @@ def list_questions(flow: Flow, ref: str, answered: AskedShares) -> AskedSources:
                 pools[source],
             ),
         )
-        for teacher in _list_teachers(node)
+        for teacher in (judge + teacher for teacher in _list_teachers(node))
         for source, share in shares.items()
     )
     return AskedSources(tuple(parts))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 
 from orcac.collect.contamination import Benchmarks
@@ -38,7 +38,9 @@ DUPLICATES = frozenset(name_duplicate(part, is_near=is_near) for part in PARTS f
 class Reasons:
     """A judge of rows, in order. `overlaps` counts, per benchmark, the contaminated rows that overlap it."""
 
-    def __init__(self, recipe: FilterRecipe, benchmarks: Benchmarks) -> None:
+    def __init__(self, recipe: FilterRecipe, benchmarks: Benchmarks, points: Iterable[float | None] = ()) -> None:
+        """points: of a selection by a judge, those of each row that will be judged here, in order"""
+        self._points = iter(points)
         self._recipe, self._benchmarks = recipe, benchmarks
         self._seen = Seen(recipe)
         self.overlaps: Counter[str] = Counter(dict.fromkeys(benchmarks.names, 0))
@@ -67,7 +69,13 @@ class Reasons:
         reasons = [_find_first(self._before, row) for row in rows]
         if self._recipe.select:
             left = [number for number, reason in enumerate(reasons) if reason == KEEP]
-            selected = select([rows[number] for number in left], self._recipe.select, self._recipe.checker)
+            points = list(islice(self._points, len(rows)))
+            selected = select(
+                [rows[number] for number in left],
+                self._recipe.select,
+                self._recipe.checker,
+                [points[number] for number in left] if points else (),
+            )
             for number, reason in zip(left, selected, strict=True):
                 reasons[number] = reason
         return [reason or _find_first(self._after, row) for row, reason in zip(rows, reasons, strict=True)]

@@ -1,8 +1,8 @@
 """The recipe of `filter`: it makes `kept.parquet` (rows.Response), `rejected.parquet` (rows.Rejected), `counts.json`.
 
-Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only if contamination is checked). Every row is kept
-or rejected for exactly one reason, the first that applies in the order of `reasons.py`: the node fails unless
-read = kept + the sum of rejected.
+Inputs: `responses` (one collect node), `benchmarks` (sample nodes; only if contamination is checked), `rated` (one rate
+node of the same responses; only of a selection by a judge's points). Every row is kept or rejected for exactly one
+reason, the first that applies in the order of `reasons.py`: the node fails unless read = kept + the sum of rejected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Bounds(Frozen):
 class Selection(Frozen):
     """The answers to keep of each prompt: the first `keep` of those that `by` finds, or prefers."""
 
-    by: Literal["verified", "majority", "shortest", "longest", "random"]
+    by: Literal["verified", "majority", "shortest", "longest", "random", "judged"]
     keep: int = 1
     seed: int | None = None  # of a selection at random
 

@@ -24,6 +24,7 @@ from orcac.filter.reasons import DUPLICATES, KEEP, Reasons
 from orcac.filter.recipe import FilterExecution, FilterRecipe, FilterSummary
 from orcac.job import Job, hide_pandas
 from orcac.losses import Losses, print_counts
+from orcac.ratings import read_points
 from orcac.text import by_reason
 
 
@@ -35,7 +36,8 @@ def run(job: Job[FilterRecipe, FilterExecution]) -> FilterSummary:
     """
     hide_pandas()
     responses = job.input("responses") / "responses.parquet"
-    reasons = Reasons(job.recipe, _index_benchmarks(job))
+    rated = job.inputs.get("rated", ())
+    reasons = Reasons(job.recipe, _index_benchmarks(job), read_points(rated[0]) if rated else ())
     losses = Losses()
     verdicts = _find_reasons(job, responses, reasons, losses)
     counted = Counter(verdict for verdict in verdicts if verdict != KEEP)

@@ -7,6 +7,8 @@
     shortest    in order of the tokens of reasoning and answer together, as `lengths.py` counts them
     longest     likewise, from the other end
     random      in the order of a digest of the seed, the prompt and the sample
+    judged      in order of a judge's points, most first. An answer without points is "unrated", and one with as many
+                points as the last selected one has "tied points"
 
 The first `keep` rows stay, and the others are "not selected". Rows that a rule does not order stay in the order of
 their samples.
@@ -26,17 +28,28 @@ from orcac.rows import Response
 __all__ = ["select"]
 
 
-def select(rows: Sequence[Response], selection: Selection, checker: str) -> list[str]:
-    """Return the reason to reject each of the rows, all answers to one prompt; "" for a selected row."""
-    reasons = _find_unfit(rows, selection, checker)
+def select(
+    rows: Sequence[Response], selection: Selection, checker: str, points: Sequence[float | None] = ()
+) -> list[str]:
+    """Return the reason to reject each of the rows, all answers to one prompt; "" for a selected row.
+
+    points: of a selection by a judge, those of each row; None for a row without points
+    """
+    reasons = _find_unfit(rows, selection, checker, points)
     fit = [number for number, reason in enumerate(reasons) if not reason]
-    for number in _order(rows, fit, selection)[selection.keep :]:
-        reasons[number] = "not selected"
+    ordered = _order(rows, fit, selection, points)
+    for number in ordered[selection.keep :]:
+        is_tied = selection.by == "judged" and points[number] == points[ordered[selection.keep - 1]]
+        reasons[number] = "tied points" if is_tied else "not selected"
     return reasons
 
 
-def _find_unfit(rows: Sequence[Response], selection: Selection, checker: str) -> list[str]:
+def _find_unfit(
+    rows: Sequence[Response], selection: Selection, checker: str, points: Sequence[float | None]
+) -> list[str]:
     """Return the reason of each row that must not be selected, however many are kept; "" for the others."""
+    if selection.by == "judged":
+        return ["unrated" if value is None else "" for value in points]
     if selection.by == "verified":
         return ["" if compare(row, checker) == "agrees" else "unverified" for row in rows]
     if selection.by == "majority":
@@ -70,8 +83,12 @@ def _find_outvoted(rows: Sequence[Response], checker: str) -> list[str]:
     return ["" if number in winners[0] else "minority" if number in voted else "no vote" for number in range(len(rows))]
 
 
-def _order(rows: Sequence[Response], fit: Sequence[int], selection: Selection) -> list[int]:
+def _order(
+    rows: Sequence[Response], fit: Sequence[int], selection: Selection, points: Sequence[float | None]
+) -> list[int]:
     """Return the numbers of the fit rows, the preferred ones first."""
+    if selection.by == "judged":
+        return sorted(fit, key=lambda number: -(points[number] or 0.0))
     if selection.by in ("shortest", "longest"):
         sign = 1 if selection.by == "shortest" else -1
         return sorted(fit, key=lambda number: sign * count_tokens(rows[number]).both)

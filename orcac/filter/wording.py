@@ -123,6 +123,7 @@ _SELECTED = {
     "shortest": ("that are the shortest", ()),
     "longest": ("that are the longest", ()),
     "random": ("that are drawn at random", ()),
+    "judged": ("that have the most points of a judge", ("unrated", "tied points")),
 }
 
 

@@ -144,13 +144,14 @@ class ChatFormat:
         self._parts: dict[bool, _Parts] = {}  # key: True with a system message; an empty text counts as no message
         self._marks: dict[str, re.Pattern[str]] = {}  # those of plain words, by their text
         if for_training:
-            self._get_parts("")
-            with contextlib.suppress(InputError):  # raised again by a conversation that has one
-                self._get_parts(SYSTEM)
-            for parts in self._parts.values():
-                self._marks |= dict(_find_marks(parts.frame.prompt, tokenizer.bos_token or "", closed))
-            self._check_begin_token()
-            self._check_ids()
+            with self._template.rendering():
+                self._get_parts("")
+                with contextlib.suppress(InputError):  # raised again by a conversation that has one
+                    self._get_parts(SYSTEM)
+                for parts in self._parts.values():
+                    self._marks |= dict(_find_marks(parts.frame.prompt, tokenizer.bos_token or "", closed))
+                self._check_begin_token()
+                self._check_ids()
 
     def with_thinking(self, thinking: bool) -> ChatFormat:
         """Return the format of a model that only answers, and reasons or not; the encoder is shared."""
@@ -183,6 +184,10 @@ class ChatFormat:
     def encode_prompts(self, prompts: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Return for each (system, user) pair the ids of the prompt, up to the first token of the student's answer."""
         return self._encode([self._fill_prompt(system, user) for system, user in prompts])
+
+    def find_refusal(self) -> InputError | None:
+        """Return the reason for which no reasoning can be learnt in this format for training; None if it can be."""
+        return next((parts.frame.refusal for parts in self._parts.values() if parts.frame.refusal), None)
 
     def forges_turn(self, *texts: str) -> bool:
         """Return whether a text holds a mark of the template in plain words, by which it would begin another turn.

@@ -16,14 +16,16 @@ in its generation prompt: the learnt part begins after that, and an example with
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcac.errors import InputError
+from orcac.model.rendering import Message, Rejected, Session, TooCostly
 from orcac.reasoning import CLOSE, OPEN, is_open
 
 if TYPE_CHECKING:
@@ -87,7 +89,6 @@ _BEFORE, _AFTER = "\n\t\n", "\n \n"  # around a placeholder, to see which white 
 _OPENED = re.compile(rf"{OPEN}\s*$")
 _OPENS = re.compile(rf"^\s*{OPEN}\s*")
 _NO_REASONING = re.compile(rf"\s*(?:{OPEN})?\s*{CLOSE}\s*")
-Message = dict[str, Any]
 
 
 class OtherOpening(InputError):
@@ -195,7 +196,9 @@ class ChatTemplate:
         self._special = tokenizer.special_tokens_map
         self._thinking: bool | None = None  # the model's own way
         self._ends, self._closed = [*ends], closed
-        self._has_parts = self._needs_parts()
+        self._session: Session | None = None
+        with self.rendering():
+            self._has_parts = self._needs_parts()
 
     def with_thinking(self, thinking: bool) -> ChatTemplate:
         """Return the template with a value for its variable `enable_thinking` or `thinking`, if it has one.
@@ -205,6 +208,18 @@ class ChatTemplate:
         other = copy.copy(self)
         other._thinking = thinking
         return other
+
+    @contextlib.contextmanager
+    def rendering(self) -> Iterator[Session]:
+        """Render all conversations of the block in one session, which takes a few hundredths of a second to begin."""
+        if self._session:
+            yield self._session
+            return
+        try:
+            with Session(self.text, self._special, has_marks=has_marks(self.text)) as self._session:
+                yield self._session
+        finally:
+            self._session = None
 
     def render_prompt(self, messages: list[Message]) -> str:
         """Return the text of a conversation up to the answer. Raises InputError if the template rejects it."""
@@ -222,6 +237,10 @@ class ChatTemplate:
 
         Raises InputError if a text is lost, or if the learnt part cannot be found.
         """
+        with self.rendering():
+            return self._make_frame(has_system=has_system, for_training=for_training)
+
+    def _make_frame(self, *, has_system: bool, for_training: bool) -> Frame:
         opening = [{"role": "system", "content": SYSTEM}] * has_system + [{"role": "user", "content": USER}]
         prompt = self.render_prompt(opening)
         _check_texts(prompt, [SYSTEM, USER] if has_system else [USER])
@@ -347,32 +366,27 @@ class ChatTemplate:
             try:
                 if USER in self._render([message], add_generation_prompt=True)[0]:
                     return has_parts
+            except TooCostly:
+                raise
             except InputError:
                 continue
         return False
 
-    def _render(self, messages: list[Message], *, add_generation_prompt: bool = False) -> tuple[str, list[Any]]:
+    def _render(
+        self, messages: list[Message], *, add_generation_prompt: bool = False
+    ) -> tuple[str, list[tuple[int, int]]]:
         """Return the text, and the (start, end) characters of each part that is marked as generated."""
-        from jinja2 import TemplateError
-        from transformers.utils.chat_template_utils import render_jinja_template
-
         names = () if self._thinking is None else ("enable_thinking", "thinking")
-        switches: dict[str, Any] = dict.fromkeys(names, self._thinking)  # a template ignores those that it has not
+        switches = dict.fromkeys(names, self._thinking)  # a template ignores those that it has not
         if self._has_parts:
             messages = [one | {"content": [{"type": "text", "text": one["content"]}]} for one in messages]
         try:
-            (text,), spans = render_jinja_template(
-                conversations=[messages],
-                chat_template=self.text,
-                return_assistant_tokens_mask=has_marks(self.text),
-                add_generation_prompt=add_generation_prompt,
-                **switches,
-                **self._special,
-            )
-        except (TemplateError, TypeError) as error:
+            with self.rendering() as session:
+                text, spans = session.render(messages, add_generation_prompt=add_generation_prompt, **switches)
+        except Rejected as error:
             roles = " and ".join(message["role"] for message in messages)
             raise InputError(f"the model's chat template accepts no {roles} message ({error})", fix=_NO_ROLE) from error
-        return text, spans[0] if spans else []
+        return text, spans
 
 
 _NO_ROLE = (
@@ -420,7 +434,7 @@ def _check_texts(rendered: str, texts: list[str]) -> None:
         )
 
 
-def _check_marks(full: str, spans: list[Any], *, prompt: str, answer: int) -> None:
+def _check_marks(full: str, spans: list[tuple[int, int]], *, prompt: str, answer: int) -> None:
     """Raise InputError if the marks of the learnt part contradict the generation prompt.
 
     prompt: the beginning of the conversation `full` that its generation prompt gives

@@ -7,15 +7,14 @@ ledger holds no record of the model, and a warning if it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from orcac.chat.endpoints.environment import read_environment, read_headers
 from orcac.chat.settings import EndpointSettings
-from orcac.collect.recipe import CollectExecution, CollectRecipe
 from orcac.errors import EndpointError
+from orcac.plan.asked import find_asked
 from orcac.plan.asking import lower_endpoint
 from orcac.plan.node import Node
-from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.spec.load import Experiment
 from orcac.spec.problems import Problem, SpecErrors
 from orcac.spec.schema import OpenAIEndpoint
@@ -30,9 +29,9 @@ def check_credentials(nodes: Iterable[Node], experiments: Sequence[Experiment], 
     Raises SpecErrors instead if the ledger has no answer of one of them.
     """
     asked: dict[tuple[object, ...], set[str]] = {}
-    for model, settings in _list_endpoints(nodes):
+    for model, settings in filter(None, map(find_asked, nodes)):
         if settings.kind == "openai":
-            asked.setdefault(_place_of(settings), set()).add(model)
+            asked.setdefault(_place_of(settings), set()).add(model.model)
     errors, warnings = dict[Problem, None](), dict[Problem, None]()
     for arm in (arm for experiment in experiments for arm in experiment.arms.values()):
         for name, teacher in arm.spec.teachers.items():
@@ -54,17 +53,6 @@ def check_credentials(nodes: Iterable[Node], experiments: Sequence[Experiment], 
     if errors:
         raise SpecErrors(errors)
     return list(warnings)
-
-
-def _list_endpoints(nodes: Iterable[Node]) -> Iterator[tuple[str, EndpointSettings]]:
-    """Yield the model and the endpoint that each node asks."""
-    for node in nodes:
-        recipe, execution = node.recipe, node.execution
-        if isinstance(recipe, CollectRecipe) and isinstance(execution, CollectExecution):
-            yield recipe.model, execution.endpoint
-        elif isinstance(execution, ScoreExecution) and execution.judge:
-            assert isinstance(recipe, ScoreRecipe) and recipe.judge
-            yield recipe.judge.asked.model, execution.judge
 
 
 def _place_of(settings: EndpointSettings) -> tuple[object, ...]:

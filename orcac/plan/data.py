@@ -32,7 +32,8 @@ class StageData:
     mixture: Mixture | None  # without its parts; None of one dataset
     holdout: float | None
     order: Order | None
-    rated: str = ""  # of an order by pass rate: the dataset whose answers are rated, if it is not that of the examples
+    measure: schema.Measure | None = None  # of `order`
+    rated: str = ""  # of an order by values: the dataset whose answers are rated, if it is not that of the examples
     equal: str = ""  # the arm, and its stages, whose rows have as many examples, or examples of as many dollars
 
     @property
@@ -46,7 +47,8 @@ class StageData:
             name = f"{'+'.join(parts)}/{shares}{f'-{take}' if take else ''}{'-repeat' * repeat}"
             name += f"/{self.mixture.same}-of-{self.equal}" if self.equal else ""
         name += f"/holdout-{self.holdout:g}" if self.holdout else ""
-        name += f"/by-{self.order.by}{'-descending' * self.order.descending}" if self.order else ""
+        judge = f"-{self.measure.judge}" if isinstance(self.measure, schema.ByJudge) else ""
+        name += f"/by-{self.order.by}{judge}{'-descending' * self.order.descending}" if self.order else ""
         return name + (f"-of-{self.rated}" if self.rated else "")
 
     @property
@@ -94,10 +96,15 @@ def read_data(stage: schema.Stage) -> StageData:
         parts=parts or (StagePart(stage.datasets[0], learns_reasoning=learns),),
         mixture=mixture,
         holdout=stage.holdout,
-        order=Order(by=stage.order.by, descending=stage.order.descending) if stage.order else None,
+        order=_read_order(stage.order) if stage.order else None,
+        measure=stage.order.by if stage.order else None,
         rated=(stage.order.of if stage.order else None) or "",
         equal="+".join((equal.same_as, *equal.stages)) if equal else "",
     )
+
+
+def _read_order(order: schema.Order) -> Order:
+    return Order(by="judge" if isinstance(order.by, schema.ByJudge) else order.by, descending=order.descending)
 
 
 def lower_rows(

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from orcac.collect.recipe import CollectExecution, CollectRecipe
+from orcac.collect.recipe import CollectRecipe
+from orcac.plan.asked import find_asked
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
 from orcac.recipe import HubRef
 from orcac.sample.recipe import SampleRecipe
-from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.student.recipe import StudentRecipe
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -42,22 +42,18 @@ def list_hub_sources(node: Node) -> tuple[HubSource, ...]:
         return tuple(HubSource("dataset", ref, recipe.source.format) for ref in recipe.source.hub)
     if isinstance(recipe, StudentRecipe) and recipe.pretrained and recipe.pretrained.hub:
         return (HubSource("model", recipe.pretrained.hub),)
-    return tuple(source for asked in _list_asked(node) for source in _list_answerers(asked))
+    asked = find_asked(node)
+    return tuple(_list_answerers(asked.recipe)) if asked else ()
 
 
 def list_served_models(node: Node) -> tuple[HubSource, ...]:
     """Return the models that a vLLM server of the node's own loads from a hub, by itself."""
-    execution = node.execution
-    settings = execution.endpoint if isinstance(execution, CollectExecution) else None
-    settings = execution.judge if isinstance(execution, ScoreExecution) else settings
-    if settings is None or settings.kind != "vllm" or settings.path:
+    asked = find_asked(node)
+    if asked is None or asked.endpoint.kind != "vllm" or asked.endpoint.path:
         return ()
-    models = [asked.model for asked in _list_asked(node)]
-    return tuple(
-        HubSource("model", HubRef(repo=model))
-        for model in models
-        if _REPOSITORY.fullmatch(model) and not Path(model).exists()
-    )
+    model = asked.recipe.model
+    is_on_hub = _REPOSITORY.fullmatch(model) and not Path(model).exists()
+    return (HubSource("model", HubRef(repo=model)),) if is_on_hub else ()
 
 
 def list_hub_addresses(node: Node) -> tuple[str, ...]:
@@ -72,13 +68,6 @@ def describe_deferred(plan: Plan) -> list[str]:
     return [f"resolves later: {address}" for address in dict.fromkeys(addresses)] + [
         f"waits: {reason}" for reason in dict.fromkeys(blockers)
     ]
-
-
-def _list_asked(node: Node) -> list[CollectRecipe]:
-    """Return the teacher or the judge that a node asks."""
-    if isinstance(node.recipe, CollectRecipe):
-        return [node.recipe]
-    return [node.recipe.judge.asked] if isinstance(node.recipe, ScoreRecipe) and node.recipe.judge else []
 
 
 def _list_answerers(asked: CollectRecipe) -> Iterator[HubSource]:

@@ -23,7 +23,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
 from orcac.chat.settings import EndpointSettings, Sampling
 from orcac.collect.recipe import CollectExecution, CollectRecipe
@@ -48,7 +48,7 @@ from orcac.plan.recipes import (
 )
 from orcac.plan.replicates import Replicate, draw_mark, draw_seed
 from orcac.plan.sources import FileDigests, LocalFiles, find_matching, lower_file_source, lower_puzzles
-from orcac.rate.recipe import RateExecution
+from orcac.rate.recipe import RateExecution, RateRecipe
 from orcac.recipe import Execution, Recipe
 from orcac.report import recipe as report
 from orcac.sample.recipe import Draw, Form, Message, SampleExecution, SampleRecipe, Source, Subset
@@ -230,6 +230,9 @@ class _ArmLowering:
             assert model is not None and student is not None
             stage = spec.stages[name]
             data = read_data(stage)
+            if spec.student and spec.student.base:
+                for part in data.parts:
+                    self._expect_reasoning(student, part)
             rows = self._add_rows(name)
             model = self._add_train(name, rows, model, replicate, student=student)
             stages.append(report.TrainedStage(name=name, dataset=data.text, tokenize=rows, train=model))
@@ -535,17 +538,33 @@ class _ArmLowering:
             inputs={
                 "responses": (self._add_collect(dataset),),
                 "benchmarks": self._add_every_benchmark() if filters.contamination else (),
+                "rated": self._add_selecting_rating(dataset, filters.select),
             },
         )
 
+    def _add_selecting_rating(self, dataset: str, select: schema.Selection | None) -> tuple[str, ...]:
+        """Add the ratings by which a filter selects answers; none unless a judge does."""
+        if select is None or select.by != "judged":
+            return ()
+        assert select.judge is not None
+        return (self._add_rating(dataset, schema.ByJudge(judge=select.judge)),)
+
     @_once_per_sections
-    def _add_rating(self, dataset: str, by: Literal["pass_rate", "length"]) -> str:
+    def _add_rating(self, dataset: str, by: schema.Measure) -> str:
         """Add the ratings of the answers of a dataset."""
+        if isinstance(by, schema.ByJudge):
+            name, label = by.judge, f"{dataset} by {by.judge}"
+            judge, endpoint, work = self._lower_judge(self.spec.judges[name], self.arm.prompts[name])
+            recipe, execution = RateRecipe(by="judge", judge=judge), RateExecution(judge=endpoint, **work)
+        else:
+            name, label = by, f"{dataset} by {by.replace('_', ' ')}"
+            recipe = lower_rating(by, find_filters(self.spec, dataset))
+            execution = RateExecution(**lower_work(self.spec.hardware.other))
         return self._add(
-            f"rate/{dataset}/{by}",
-            lower_rating(by, find_filters(self.spec, dataset)),
-            RateExecution(**lower_work(self.spec.hardware.other)),
-            label=f"{dataset} by {by.replace('_', ' ')}",
+            f"rate/{dataset}/{name}",
+            recipe,
+            execution,
+            label=label,
             mark=self.mark,
             inputs={"responses": (self._add_collect(dataset),)},
         )
@@ -606,6 +625,19 @@ class _ArmLowering:
             inputs=inputs,
         )
 
+    def _expect_reasoning(self, student: str, part: StagePart) -> None:
+        """Make the student check its chat template if it learns the reasoning of a part of a stage's data."""
+        teacher = self.spec.teachers[self.spec.datasets[part.dataset].teacher]
+        endpoint, is_certain = teacher.endpoint, False
+        if not part.learns_reasoning or isinstance(endpoint, schema.ReferenceEndpoint):
+            return
+        if isinstance(endpoint, schema.ReplayEndpoint):
+            is_certain = "reasoning" in endpoint.fields
+        elif isinstance(endpoint, schema.SolverEndpoint):
+            is_certain = bool(teacher.sampling.extra.get("reasoning"))
+        if is_certain or not isinstance(endpoint, schema.ReplayEndpoint | schema.SolverEndpoint):
+            self.plan.expect_reasoning(student, is_certain=is_certain)
+
     def _has_system_messages(self) -> bool:
         """Return whether the student learns from, or is asked, a conversation with a system message."""
         asked = (self.arm.messages[self.spec.benchmarks[name].system] for name in self._benchmark_names())
@@ -665,8 +697,8 @@ class _ArmLowering:
                 inputs["answers"], prices = self._add_priced(names)
                 mixture = recipe.mixture.model_copy(update={"prices": prices, "same_prices": equal.prices})
                 recipe = recipe.model_copy(update={"mixture": mixture})
-        is_rated = data.order is not None and data.order.by == "pass_rate"
-        rated = tuple(self._add_rating(data.rated or name, "pass_rate") for name in names) if is_rated else ()
+        measure = data.measure if data.order and data.order.is_by_value else None
+        rated = tuple(self._add_rating(data.rated or name, measure) for name in names) if measure else ()
         return self._add(
             f"tokenize/{data.name}",
             recipe,
@@ -801,11 +833,15 @@ class _ArmLowering:
         if not isinstance(benchmark, schema.OpenBenchmark):
             matching = find_score_matching(benchmark.format, benchmark.checkers)
             return ScoreRecipe(checkers=benchmark.checkers, matching=matching), ScoreExecution(**resources)
-        return self._lower_judge(find_judge(self.spec, benchmark), self.arm.prompts[benchmark.judge])
+        judge = find_judge(self.spec, benchmark)
+        recipe, endpoint, work = self._lower_judge(judge, self.arm.prompts[benchmark.judge])
+        max_bad = getattr(self.spec.teachers[judge.teacher].endpoint, "max_bad", None)
+        return ScoreRecipe(judge=recipe), ScoreExecution(judge=endpoint, max_bad=max_bad, **work)
 
     def _lower_judge(
         self, judge: schema.Judge, prompts: Mapping[str, JudgePrompt]
-    ) -> tuple[ScoreRecipe, ScoreExecution]:
+    ) -> tuple[Judge, EndpointSettings, dict[str, Any]]:
+        """Return a judge, its endpoint, and the resources and files of the job that asks it."""
         teacher = self.spec.teachers[judge.teacher]
         sampling = lower_judging(judge, teacher)
         asked, files = self._lower_teacher(judge.teacher, sampling=sampling)
@@ -818,13 +854,8 @@ class _ArmLowering:
             prompts=dict(sorted(prompts.items())),
             recorded=judge.recorded if is_recorded else None,
         )
-        execution = ScoreExecution(
-            judge=self._lower_endpoint(judge.teacher, may_omit=True),
-            max_bad=getattr(teacher.endpoint, "max_bad", None),
-            files=files,
-            **lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0)),
-        )
-        return ScoreRecipe(judge=recipe), execution
+        work = lower_work(self.spec.hardware.other, gpus=getattr(teacher.endpoint, "gpus", 0))
+        return recipe, self._lower_endpoint(judge.teacher, may_omit=True), {"files": files, **work}
 
     @_once_per_sections
     def _add_replies(self, teacher: str, name: str) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orcac.collect.recipe import CollectRecipe
 from orcac.errors import InputError
 from orcac.extras import Extra, fix_of, is_installed
 from orcac.filter.recipe import FilterRecipe
+from orcac.plan.asked import find_asked
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.rate.recipe import RateRecipe
@@ -28,7 +28,8 @@ def list_extras(node: Node) -> set[Extra]:
     """Return the extras without which a node cannot be made."""
     found: set[Extra] = {_BY_KIND[node.kind]} if node.kind in _BY_KIND else set()
     recipe = node.recipe
-    if isinstance(recipe, CollectRecipe) and recipe.origin == "local":
+    asked = find_asked(node)
+    if asked and asked.recipe.origin == "local":
         found.add("train")
     if isinstance(recipe, FilterRecipe | RateRecipe) and recipe.checker == "math":
         found.add("math")
@@ -36,8 +37,6 @@ def list_extras(node: Node) -> set[Extra]:
         found.add("near")
     if isinstance(recipe, ScoreRecipe) and "math" in recipe.checkers:
         found.add("math")
-    if isinstance(recipe, ScoreRecipe) and recipe.judge and recipe.judge.asked.origin == "local":
-        found.add("train")
     if isinstance(recipe, TrainRecipe) and recipe.adapter:
         found.add("adapters")
         if recipe.adapter.quantize:

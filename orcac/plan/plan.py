@@ -80,6 +80,14 @@ class Plan:
             execution = node.execution.model_copy(update={"has_system": True})
             self.nodes[ref] = node.model_copy(update={"execution": execution})
 
+    def expect_reasoning(self, ref: str, *, is_certain: bool) -> None:
+        """Make the student node `ref` check that its chat template leaves a place for reasoning to learn."""
+        node = self.nodes[ref]
+        assert isinstance(node.execution, StudentExecution)
+        if node.execution.reasoning != "certain":
+            execution = node.execution.model_copy(update={"reasoning": "certain" if is_certain else "perhaps"})
+            self.nodes[ref] = node.model_copy(update={"execution": execution})
+
     def add_schedule(self, ref: str, schedule: Schedule) -> None:
         """Make the tokenize node `ref` check its rows for a stage that is trained on them."""
         node = self.nodes[ref]

@@ -73,7 +73,7 @@ def _lower_selection(select: schema.Selection, seed: int) -> Selection:
 
 
 def lower_rating(by: Literal["pass_rate", "length"], filters: schema.Filters) -> RateRecipe:
-    """Return the recipe of ratings of answers, by the checker of their filters."""
+    """Return the recipe of ratings of answers without a judge, by the checker of their filters."""
     if by == "length":
         return RateRecipe(by=by)
     return RateRecipe(by=by, checker=filters.checker, matching=MATCHING)

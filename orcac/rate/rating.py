@@ -5,6 +5,8 @@
                 parser must not make a question hard
     length      tokens of reasoning and answer, as `filter.lengths` counts them, of an answer that was not cut off
 
+The points of a judge are in `judged.py`.
+
 An answer to a request that failed has no rating.
 """
 

@@ -1,4 +1,5 @@
-"""States how questions were chosen by their values, and whether the answers that were rated are trained on."""
+"""States how questions were chosen by their values, whether the answers that were rated are trained on, and whether a
+model judges its own answers."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 from orcac.collect.recipe import CollectRecipe
 from orcac.sample.recipe import SampleRecipe
 
-__all__ = ["NodeFacts", "describe_choices", "describe_order"]
+__all__ = ["NodeFacts", "describe_choices", "describe_order", "describe_own_judge"]
 
 _MEASURES = {"pass_rate": "pass rate", "length": "length"}
 
@@ -40,7 +41,7 @@ def describe_choices(name: str, collect: str, find: Find) -> Iterator[str]:
 
 
 def describe_order(rows: str, find: Find) -> Iterator[str]:
-    """Yield a sentence for each dataset whose examples a tokenize node puts in order by their pass rates.
+    """Yield a sentence for each dataset whose examples a tokenize node puts in order by values.
 
     rows: KIND/ID of the node. find: returns a node by KIND/ID
     """
@@ -49,6 +50,13 @@ def describe_order(rows: str, find: Find) -> Iterator[str]:
         (collect,) = find(filtered).inputs["responses"]
         shared = _count_shared(collect, rated, find, pool=find(collect).inputs["prompts"])
         yield f"examples are in order of the {_describe_measure(rated, find)}; {_describe_shared(shared)}"
+
+
+def describe_own_judge(rated: str, find: Find) -> Iterator[str]:
+    """Yield a sentence if the ratings `rated` (KIND/ID) are those of a judge that wrote the answers itself."""
+    judge, asked = find(rated).recipe.get("judge"), _read_teacher(find(rated).inputs["responses"][0], find)
+    if judge and judge["asked"]["model"] == asked.model:
+        yield f"{asked.model} judges its own answers, which models tend to prefer; another judge would not"
 
 
 def _list_chosen(refs: Sequence[str], find: Find) -> Iterator[str]:
@@ -63,7 +71,10 @@ def _list_chosen(refs: Sequence[str], find: Find) -> Iterator[str]:
 def _describe_measure(rated: str, find: Find) -> str:
     asked = _read_teacher(find(rated).inputs["responses"][0], find)
     each = "1 answer" if asked.samples == 1 else f"{asked.samples} answers"
-    return f"{_MEASURES[find(rated).recipe['by']]} of {each} of {asked.model} to each"
+    recipe = find(rated).recipe
+    measure = f"points that {recipe['judge']['asked']['model']} gives" if recipe["by"] == "judge" else ""
+    measure = measure or f"{_MEASURES[recipe['by']]} of"
+    return f"{measure} {each} of {asked.model} to each"
 
 
 def _describe_shared(shared: int) -> str:

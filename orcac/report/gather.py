@@ -13,6 +13,7 @@ from orcac.collect.recipe import CollectSummary
 from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
+from orcac.rate.recipe import RateSummary
 from orcac.rate.wording import NodeFacts, describe_choices, describe_order
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.protocol import read_protocol
@@ -80,11 +81,11 @@ class Artifacts:
         return str((self._record(ref)["recipe"].get("source") or {}).get("format", ""))
 
     def is_judged(self, ref: str) -> bool:
-        """Return whether a judge made scores."""
+        """Return whether a judge made scores or ratings."""
         return (self.folders[ref] / "reviews.parquet").exists()
 
     def judge(self, ref: str) -> str:
-        """Return the model of the judge that scored."""
+        """Return the model of the judge that made scores or ratings."""
         return str(self._record(ref)["recipe"]["judge"]["asked"]["model"])
 
     def references(self, ref: str) -> dict[str, str]:
@@ -339,6 +340,7 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
     judged = [ref for ref in scores if store.is_judged(ref)]
     for ref in judged:
         collections = store.references(ref) | collections
+    judged += [ref for ref in store.folders if ref.startswith("rate/") and store.is_judged(ref)]
     totals: dict[str, Teacher] = {}
     for ref, name in collections.items():
         asked = store.summary(CollectSummary, ref)
@@ -351,7 +353,8 @@ def _teachers(store: Artifacts, recipe: ReportRecipe) -> tuple[Teacher, ...]:
             usd=round(before.usd + asked.usd, 6),
         )
     for ref in judged:
-        reviewed = store.summary(ScoreSummary, ref)
+        is_rating = ref.startswith("rate/")
+        reviewed = store.summary(RateSummary, ref) if is_rating else store.summary(ScoreSummary, ref)
         name = f"{store.judge(ref)} (judge)"
         before = totals.get(name, Teacher(name=name, requests=0, input_tokens=0, output_tokens=0, usd=0.0))
         totals[name] = Teacher(

@@ -15,7 +15,7 @@ from orcac.spec.finding import Finding, Names, check_message_number, check_name
 from orcac.spec.judges import check_judges
 from orcac.spec.problems import SpecPath
 from orcac.spec.questions import check_benchmarks, check_own_messages, check_source
-from orcac.spec.ratings import check_choice
+from orcac.spec.ratings import check_choice, check_selections
 from orcac.spec.samples import check_samples
 from orcac.spec.schema import (
     Adapter,
@@ -52,6 +52,7 @@ def check(spec: Spec, message_numbers: Set[int], names: Names) -> Iterator[Findi
     yield from _check_curriculum(spec, names)
     yield from _check_replicates(spec)
     yield from check_judges(spec, names)
+    yield from check_selections(spec, names)
     yield from check_benchmarks(spec, message_numbers, names)
     yield from _check_evaluation(spec)
     for name, queries in spec.queries.items():
@@ -193,7 +194,7 @@ def _check_datasets(spec: Spec, names: Names) -> Iterator[Finding]:
             source, pool = (*path, "sample", "from"), dataset.sample.from_
             yield from check_name(source, f"dataset `{name}` draws from dataset", pool, "datasets", names)
             yield from _check_pool(spec, name, pool, dataset.sample.take)
-            yield from check_choice(spec, name, dataset.sample)
+            yield from check_choice(spec, name, dataset.sample, names)
         cycle = _find_cycle(spec, name)
         if cycle and name not in in_cycle:
             steps = " -> ".join(cycle)

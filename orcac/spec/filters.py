@@ -12,7 +12,7 @@ from orcac.spec.schema import Filters, Spec
 
 F = TypeVar("F", bound=Frozen)
 
-__all__ = ["check_filters", "checks_contamination", "find_filters"]
+__all__ = ["check_filters", "checks_contamination", "find_filters", "list_filters"]
 
 
 def find_filters(spec: Spec, dataset: str) -> Filters:
@@ -27,13 +27,17 @@ def checks_contamination(spec: Spec) -> bool:
     return any(filters.contamination for filters in (spec.filters, *own))
 
 
-def check_filters(spec: Spec) -> Iterator[Finding]:
-    """Yield the inconsistencies of the spec's filters, and of those of each dataset that has its own."""
-    every: list[tuple[SpecPath, Filters, Filters]] = [(("filters",), spec.filters, spec.filters)]
+def list_filters(spec: Spec) -> Iterator[tuple[SpecPath, Filters, Filters]]:
+    """Yield the spec's filters, and those of each dataset that has its own: path, rules, and those given there."""
+    yield ("filters",), spec.filters, spec.filters
     for name, dataset in spec.datasets.items():
         if dataset.filters is not None:
-            every.append((("datasets", name, "filters"), find_filters(spec, name), dataset.filters))
-    for path, filters, given in every:
+            yield ("datasets", name, "filters"), find_filters(spec, name), dataset.filters
+
+
+def check_filters(spec: Spec) -> Iterator[Finding]:
+    """Yield the inconsistencies of the spec's filters, and of those of each dataset that has its own."""
+    for path, filters, given in list_filters(spec):
         yield from _check(filters, path)
         if given.student_tokens and not (spec.student and spec.stages):
             message = "this spec trains no student to count tokens with; write `tokens`, which counts the teacher's"

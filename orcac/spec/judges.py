@@ -24,6 +24,7 @@ from orcac.spec.source import File, Tree, parse
 
 __all__ = [
     "Prompts",
+    "check_grader",
     "check_judged",
     "check_judges",
     "find_judge",
@@ -199,3 +200,35 @@ def check_judged(name: str, benchmark: OpenBenchmark, spec: Spec, names: Names) 
                 f"{', with one teacher in `against`' * expected}, or name a model as the judge"
             )
             yield Finding(at, message, depends)
+
+
+def check_grader(spec: Spec, name: str, path: SpecPath, subject: str, names: Names) -> Iterator[Finding]:
+    """Yield the errors of a judge that gives points to single answers of a dataset.
+
+    path: the field that names it. subject: the reference to it: "dataset `few` is rated by judge"
+    """
+    if name not in names["judges"] and name in names["teachers"]:
+        message = (
+            f"`{name}` is a teacher; define a judge that asks it, as in `judges: {{points: {{teacher: {name}, form: "
+            "scale}}`, and write `judge: points`"
+        )
+        yield Finding(path, message, (("judges",), ("teachers",)))
+        return
+    yield from check_name(path, subject, name, "judges", names)
+    judge = spec.judges.get(name)
+    if judge is None:
+        return
+    if judge.form != "scale":
+        message = (
+            f"judge `{name}` compares two answers (form {judge.form}), and here each answer gets points by itself; "
+            "write `form: scale` in it, or name another judge"
+        )
+        yield Finding(path, message, (("judges", name),))
+    asked = spec.teachers.get(judge.teacher)
+    if asked and isinstance(asked.endpoint, ReferenceEndpoint | ReplayEndpoint):
+        message = (
+            f"judge `{name}` must be a model that reads the answers of this spec, and its teacher `{judge.teacher}` "
+            f"has {'references' if isinstance(asked.endpoint, ReferenceEndpoint) else 'recorded reviews'} alone; name "
+            "a model as its `teacher`"
+        )
+        yield Finding(path, message, (("judges", name), ("teachers", judge.teacher)))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orcac.model.config_file import read_positions
+from orcac.model.gguf_header import read_header
 from orcac.spec.load import Arm, Experiment
 from orcac.spec.paths import FileSet
 from orcac.spec.problems import Problem, SpecPath
@@ -31,11 +32,12 @@ def find_broken_models(experiment: Experiment) -> list[Problem]:
             if files not in reasons:
                 reasons[files] = [*_explain(files)]
             found |= dict.fromkeys(Problem(arm.tree.locate(path), message) for message in reasons[files])
-        root, student = arm.files.get(("student", "base"), FileSet()).root, arm.spec.student
-        if not (root and student and arm.spec.curriculum):
+        files, student = arm.files.get(("student", "base"), FileSet()), arm.spec.student
+        if not (files.files and student and arm.spec.curriculum):
             continue
+        root = files.root or files.files[0]
         if root not in positions:
-            positions[root] = read_positions(_read_config(root) or {})
+            positions[root] = _read_positions(files)
         if (limit := positions[root]) and student.max_length > limit:
             message = (
                 f"rows of {student.max_length:,} tokens, but the model reads {limit:,}; write `max_length: {limit}`"
@@ -43,6 +45,14 @@ def find_broken_models(experiment: Experiment) -> list[Problem]:
             at = ("student", "max_length") if "max_length" in student.model_fields_set else ("student",)
             found[Problem(arm.tree.locate(at), message)] = None
     return list(found)
+
+
+def _read_positions(files: FileSet) -> int | None:
+    """Return the number of positions that a local model states; None if it states none."""
+    if files.root is not None:
+        return read_positions(_read_config(files.root) or {})
+    header = read_header(files.files[0])
+    return header.positions if header else None
 
 
 def _list_models(arm: Arm) -> Iterator[tuple[SpecPath, FileSet]]:

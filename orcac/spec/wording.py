@@ -199,7 +199,7 @@ def _key_type(location: SpecPath) -> object:
 
 def _field_name(location: SpecPath) -> str:
     """Return the name of the field at a location; for an item of a list, the name of the list."""
-    names = [step for step in location if isinstance(step, str) and step != "[key]"]
+    names = [step for step in location if isinstance(step, str) and not step.startswith("[")]  # `[key]`, a union's tag
     return f"`{names[-1]}`" if names else "this"
 
 

@@ -116,13 +116,27 @@ def build(
     replaced = prepare_tokenizer(tokenizer, recipe, ends=ends, has_system=execution.has_system)
     if replaced:
         print_line(f"the chat template is replaced by one of orcac: {replaced}")
+    chat = ChatFormat(tokenizer, ends=ends)
+    check_reasoning(chat, execution.reasoning)
     if max(tokenizer.get_vocab().values()) >= count_embedding_rows(source):
         grow_embedding(source, model, tokenizer, seed=seed)
     else:
         shutil.copytree(source, model, dirs_exist_ok=True, copy_function=move)
-    set_end_tokens(model, tokenizer, end_id=ChatFormat(tokenizer, ends=ends).end_id)
+    set_end_tokens(model, tokenizer, end_id=chat.end_id)
     tokenizer.save_pretrained(model)
     return replaced
+
+
+def check_reasoning(chat: ChatFormat, reasoning: str) -> None:
+    """Raise InputError if the student certainly learns reasoning, and its chat template leaves no place for it.
+
+    If the examples may have reasoning (`perhaps`), print a line.
+    """
+    refusal = chat.find_refusal()
+    if refusal and reasoning == "certain":
+        raise refusal
+    if refusal and reasoning == "perhaps":
+        print_line(f"the student cannot learn reasoning, if the answers have any: {refusal.message}; {refusal.fix}")
 
 
 def is_gguf(names: list[str]) -> bool:

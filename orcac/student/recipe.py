@@ -58,6 +58,7 @@ class StudentExecution(Execution):
     lengths: tuple[int, ...] = ()  # tokens of the rows that it is trained on, which its positions must hold
     is_packed: bool = False  # some of these rows hold several examples, which it must separate
     has_system: bool = False  # some of its conversations have a system message
+    reasoning: Literal["none", "perhaps", "certain"] = "none"  # in the examples that it learns: the spec may not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

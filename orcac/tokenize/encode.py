@@ -53,7 +53,7 @@ class Encoded:
     lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     prompt_lengths: npt.NDArray[np.int64]  # (examples,), in tokens
     tickets: npt.NDArray[np.uint64]  # (examples,); empty without a mixture
-    questions: npt.NDArray[np.uint64]  # (examples,), as `orcac.ratings` names them; empty without an order by pass rate
+    questions: npt.NDArray[np.uint64]  # (examples,), as `orcac.ratings` names them; empty without an order by values
     apart: Apart | None  # if the recipe keeps examples apart
     too_long: int = 0  # examples left out
     outside: Counter[str] = field(default_factory=Counter)  # examples left out: reason -> examples
@@ -134,7 +134,7 @@ def _encode(part: _Part) -> Encoded:
         questions=none.astype(np.uint64),
         apart=apart,
     )
-    is_rated = recipe.order is not None and recipe.order.by == "pass_rate"
+    is_rated = recipe.order is not None and recipe.order.is_by_value
     questions = bytearray()
     ids: list[npt.NDArray[np.int32]] = []
     lengths: list[int] = []

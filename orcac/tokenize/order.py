@@ -13,15 +13,15 @@ from orcac.tokenize.recipe import Order
 __all__ = ["sort_examples"]
 
 
-def sort_examples(order: Order, indices: np.ndarray, *, learnt: np.ndarray, rates: np.ndarray | None) -> np.ndarray:
+def sort_examples(order: Order, indices: np.ndarray, *, learnt: np.ndarray, values: np.ndarray | None) -> np.ndarray:
     """Return the indices (n,) in the order; examples of equal difficulty stay as they are.
 
-    learnt: int64 (examples,), the learnt tokens of each example. rates: float64 (examples,), the pass rate of its
-    question, for an order by it; examples with NaN come last
+    learnt: int64 (examples,), the learnt tokens of each example. values: float64 (examples,), the value of its question
+    (a pass rate, or a judge's points), for an order by it; examples with NaN come last
     """
     if order.by == "length":
         difficulty = learnt[indices].astype(np.float64)
     else:
-        assert rates is not None
-        difficulty = -rates[indices]
+        assert values is not None
+        difficulty = -values[indices]
     return indices[np.argsort(-difficulty if order.descending else difficulty, kind="stable")]

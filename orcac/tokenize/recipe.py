@@ -8,10 +8,10 @@ and stored as flat ids with offsets (see rowfile.py). Beside them is `counts.jso
 (too long), rows, tokens, supervised tokens, fill. With `holdout` the rows of the examples that are kept apart are in
 `holdout.safetensors` (see holdout.py). The teacher's tokens are its reasoning, if the example has some, and its answer,
 with the marks of the chat format between them.
-Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by pass rate `rated`
-(one rate node for each of `examples`). If the rows are as many as those of another arm (equal.py): `same_as`, its
-tokenize nodes, and for a number of dollars `answers`, the collect node of each of `examples`, and `same_answers`, that
-of each part of `same_as`.
+Inputs: `examples` (one filter node; of a mixture one for each part), `student`, and for an order by values of questions
+`rated` (one rate node for each of `examples`). If the rows are as many as those of another arm (equal.py): `same_as`,
+its tokenize nodes, and for a number of dollars `answers`, the collect node of each of `examples`, and `same_answers`,
+that of each part of `same_as`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,12 @@ class Mixture(Frozen):
 class Order(Frozen):
     """The order of the examples, and so of the rows (order.py)."""
 
-    by: Literal["length", "pass_rate"]  # learnt tokens; or easy questions first
+    by: Literal["length", "pass_rate", "judge"]  # learnt tokens; or the input `rated`: questions of high values first
     descending: bool = False
+
+    @property
+    def is_by_value(self) -> bool:
+        return self.by != "length"
 
 
 class TokenizeRecipe(Recipe):
@@ -148,6 +152,6 @@ class TokenizeSummary(Summary):
     parts: tuple[PartSummary, ...] | None = field(default=None, metadata=OMIT_NONE)  # of a mixture
     dollars: float | None = field(default=None, metadata=OMIT_NONE)  # of its examples, if it has as many as another arm
     packing: str | None = field(default=None, metadata=OMIT_NONE)  # "none" if each row has one example
-    unrated: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples without a pass rate; None if none
+    unrated: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples without a value; None if none
     transformed: int | None = field(default=None, metadata=OMIT_NONE)  # read examples that `transform` changed
     reasoned: int | None = field(default=None, metadata=OMIT_NONE)  # packed examples with reasoning; None if none has

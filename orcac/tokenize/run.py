@@ -72,11 +72,11 @@ def run(job: Job[TokenizeRecipe, TokenizeExecution]) -> TokenizeSummary:
     trained = _list_trained(job.label, len(lengths), groups, recipe)
     mixed, usd = _draw_mixture(job, recipe.mixture, parts, found, trained) if recipe.mixture else (None, None)
     trained = mixed.indices if mixed else trained
-    rates = _find_rates(job, parts)
-    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths, rates)
-    unrated = 0 if rates is None else int(np.isnan(rates[trained]).sum())
+    values = _find_values(job, parts)
+    packed = _pack(recipe, trained, lengths, lengths - prompt_lengths, values)
+    unrated = 0 if values is None else int(np.isnan(values[trained]).sum())
     if unrated:
-        print_line(f"{job.label}  {unrated:,} examples come last: no answer to their question has a pass rate")
+        print_line(f"{job.label}  {unrated:,} examples come last: no answer to their question has a rating")
     write = functools.partial(
         rowfile.write,
         ids=np.memmap(spill, dtype=type_of_ids, mode="r"),
@@ -174,36 +174,36 @@ def _draw_mixture(
     return drawn, math.fsum(price * share for price, share in zip(usd, used, strict=True))
 
 
-def _find_rates(job: Job[TokenizeRecipe, TokenizeExecution], parts: Sequence[Encoded]) -> np.ndarray | None:
-    """Return the pass rate of each example's question, float64 (examples,); None unless the order is by them.
+def _find_values(job: Job[TokenizeRecipe, TokenizeExecution], parts: Sequence[Encoded]) -> np.ndarray | None:
+    """Return the value of each example's question, float64 (examples,); None unless the order is by them.
 
     Raises InputError if no example has one.
     """
     rated = job.inputs.get("rated", ())
     if not rated:
         return None
-    rates = np.concatenate(
+    values = np.concatenate(
         [read_values(folder).find(part.questions) for folder, part in zip(rated, parts, strict=True)]
     )
-    if np.isnan(rates).all():
+    if np.isnan(values).all():
         raise InputError(
-            f"{job.label}: no question of the examples has a pass rate",
+            f"{job.label}: no answer to a question of the examples has a rating",
             fix="rate the answers of a dataset that asks the same questions: correct `of` in the stage's `order`",
         )
-    return rates
+    return values
 
 
 def _pack(
-    recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray, rates: np.ndarray | None
+    recipe: TokenizeRecipe, trained: np.ndarray, lengths: np.ndarray, learnt: np.ndarray, values: np.ndarray | None
 ) -> Rows:
     """Return the examples of each row, as indices into `lengths`, in the order of the rows.
 
-    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example. rates:
-    float64 (examples,), the pass rates of their questions, if the order is by them
+    trained: the examples to pack, as such indices. learnt: int64 (examples,), the learnt tokens of each example.
+    values: float64 (examples,), those of their questions, if the order is by them
     """
     rng = np.random.default_rng(recipe.seed)
     if recipe.order:
-        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt, rates=rates)
+        trained = sort_examples(recipe.order, rng.permutation(trained), learnt=learnt, values=values)
         if recipe.packing == "none":
             return [[index] for index in trained.tolist()]
         filled = fill_in_order(lengths[trained], recipe.max_length, np.arange(len(trained)))

@@ -33,8 +33,9 @@ from orcac.train.recipe import TrainRecipe
 from orcac.train.schedule import never_leaves_warmup
 from orcac.train.stage import StageJob
 
-# Relative to the largest figure compared. A leak moves logits by tenths; a wrongly normalised loss is off by half.
+# Relative to the largest logit compared. A leak moves logits by tenths.
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}
+DIFFERENCE = {"fp32": 1e-4, "bf16": 6e-2}  # of norms. A wrongly normalised loss is off by half
 _GIB = 1 << 30
 _SPLIT = 4  # micro-batches
 _MAX_WIDTH = 512  # tokens of a row: the whole logits of longer rows may not fit, hence the chunked loss
@@ -175,7 +176,7 @@ def choose_loss(trainer: Trainer, loss: SupervisedLoss, file: RowFile, precision
         loss.chunked = chunked
         results.append(_compute_loss(trainer, [inputs]))
     loss.chunked = True
-    _check_equal(results, precision, "the chunked loss differs from that of whole logits")
+    check_equal(results, precision, "the chunked loss differs from that of whole logits")
 
 
 def check_accumulation(trainer: Trainer, file: RowFile, precision: str) -> None:
@@ -184,7 +185,7 @@ def check_accumulation(trainer: Trainer, file: RowFile, precision: str) -> None:
     rows = len(inputs["labels"])
     parts = [{name: tensor[row : row + 1] for name, tensor in inputs.items()} for row in range(rows)]
     results = [_compute_loss(trainer, micro_batches) for micro_batches in ([inputs], parts)]
-    _check_equal(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
+    check_equal(results, precision, f"the loss depends on the micro-batch: 1 × {rows} and {rows} × 1 rows differ")
 
 
 def _has_linear_head(trainer: Trainer, loss: SupervisedLoss, file: RowFile) -> bool:
@@ -226,11 +227,15 @@ def _compute_loss(trainer: Trainer, micro_batches: list[RowTensors]) -> LossResu
     return LossResult(total, torch.cat(gradients))
 
 
-def _check_equal(results: list[LossResult], precision: str, message: str) -> None:
-    """Raise OrcacError, which begins with `message`, if the two results differ by more than rounding."""
+def check_equal(results: list[LossResult], precision: str, message: str) -> None:
+    """Raise OrcacError, which begins with `message`, if the two results differ by more than rounding.
+
+    Gradients are compared by the norm of their difference. The rounding of bf16 differs with the shape of a batch: on
+    rows of SmolLM2-135M the norm was off by 1.8 %, and the largest number by 2.9 % of the largest.
+    """
     for name, one, other in zip(LossResult._fields, *results, strict=True):
-        error, size = float((one - other).abs().max()), float(other.abs().max())
-        if not error <= TOLERANCE[precision] * max(size, 1e-30):
+        error, size = float((one - other).norm()), float(other.norm())
+        if not error <= DIFFERENCE[precision] * max(size, 1e-30):
             raise OrcacError(
                 f"{message}: its {name} is off by {error:.2g} of {size:.2g}",
                 fix="report this as a bug, with the model's config.json",

@@ -47,7 +47,7 @@ def test_it_lays_out_the_files_of_the_checkout(study: Path) -> None:
         assert name in files
     for name in files.keys() - {".gitignore"}:
         assert files[name] == (ROOT / name).read_bytes(), name
-    assert {"/store/", "/build/", "/.snakemake/", "/slurm_logs/"} <= set(files[".gitignore"].decode().split())
+    assert {"/store/", "/build/", "/.snakemake/"} <= set(files[".gitignore"].decode().split())
 
 
 def test_a_second_call_writes_nothing_and_prints_so(study: Path) -> None:

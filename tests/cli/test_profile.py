@@ -31,20 +31,21 @@ def test_a_profile_is_the_shipped_one_with_the_given_names(tmp_path: Path, monke
     assert YAML(typ="safe").load(site) == YAML(typ="safe").load(shipped)
     with pytest.raises(InputError, match="there is a profile already"):
         write("--account", "lab")
-    options = ["--account", "max", "--partition", "cpu,spare", "--qos", "long", "--constraint", "ib&ssd"]
+    options = ["--account", "max", "--partition", "cpu,spare", "--qos", "long"]
     options += ["--gpu-partition", "gpu", "--jobs", "20", "--requeue", "--mail", "me@lab.org"]
     assert write("--force", *options).exit_code == 0
     profile = YAML(typ="safe").load(site)
     resources = profile["default-resources"]
     assert (resources["slurm_account"], resources["slurm_partition"]) == ("'max'", "'cpu,spare'")
-    assert (resources["qos"], resources["constraint"]) == ("'long'", "'ib&ssd'")
+    assert resources["qos"] == "'long'"
     assert resources["slurm_extra"] == "'--mail-type=FAIL --mail-user=me@lab.org'"
     assert profile["set-resources"]["train"]["slurm_partition"] == "'gpu'"
+    assert profile["config"]["chained"] == "sample collect filter rate tokenize score", "those of one partition"
     assert (profile["jobs"], profile["slurm-requeue"]) == (20, True)
     assert "# seconds in which a shared file system" in site.read_text(), "the comments stay"
 
 
-@pytest.mark.parametrize("option", ["--account", "--partition", "--gpu-partition", "--qos", "--constraint", "--mail"])
+@pytest.mark.parametrize("option", ["--account", "--partition", "--gpu-partition", "--qos", "--mail"])
 @pytest.mark.parametrize("value", ["a b", "a;b", "$(x)", "`x`", "-x", "a'b", "", "a\nb", '"'])
 def test_a_value_that_is_not_a_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from orcac.cli import cli
-from orcac.cost.jobs import LEAST_MINUTES, MEMORY_MARGIN, TIME_MARGIN, estimate_jobs
+from orcac.cost.jobs import KEY, LEAST_MINUTES, MEMORY_MARGIN, TIME_MARGIN, estimate_jobs
 from orcac.cost.memory import RUNTIME_CPU, RUNTIME_HOST
 from orcac.cost.shape import count_parameters
 from orcac.cost.steps import flow_quickly
@@ -68,6 +68,7 @@ def test_what_the_spec_does_not_state_is_estimated_with_a_margin(
     assert estimate["memory_mb"] == pytest.approx(MEMORY_MARGIN * trained.memory / 2**20, abs=100)
     assert found[addresses["student"]].memory == weights + RUNTIME_CPU
     assert found[addresses["eval/b"]].memory == weights + RUNTIME_CPU
+    assert found[addresses["queries/d/q"]].memory == KEY * 200_000
     assert executions["queries/d/q"]["estimate"] == {"minutes": LEAST_MINUTES, "memory_mb": 2000, "is_brief": True}
     assert executions["collect/d"]["minutes"] is None and not executions["collect/d"]["estimate"]["is_brief"]
 

@@ -116,7 +116,7 @@ def test_a_dataset_has_rules_of_its_own_over_those_of_the_spec(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("filters", "problem"),
     [
-        ({"select": {"by": "judged"}}, "`by` cannot be `judged`; known: verified, majority"),
+        ({"select": {"by": "best"}}, "`by` cannot be `best`; known: verified, majority"),
         ({"unread": "drop"}, "nothing is compared without `agreement`"),
         ({"tokens": {"both": {"min": 9, "max": 3}}}, "no answer passes: `min` 9 is above `max` 3"),
         ({"contamination": {}}, "there is no benchmark to check against"),

@@ -282,12 +282,11 @@ def make_tokenizer(family: Family) -> Any:
     return tokenizer
 
 
-def write_model(family: Family, folder: Path) -> Path:
-    """Write a tiny model with random weights, its tokenizer and its chat template to `folder`, and return it."""
+def make_model(family: Family, tokenizer: Any) -> Any:
+    """Return a tiny model of a family's kind, with random weights."""
     import torch
     import transformers
 
-    tokenizer = make_tokenizer(family)
     size = max(tokenizer.get_vocab().values()) + 1
     shape = {"vocab_size": size, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 256}
@@ -295,7 +294,13 @@ def write_model(family: Family, folder: Path) -> Path:
         del shape["head_dim"]
     config = getattr(transformers, f"{family.model}Config")(**shape | family.shape)
     torch.manual_seed(0)
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return transformers.AutoModelForCausalLM.from_config(config)
+
+
+def write_model(family: Family, folder: Path) -> Path:
+    """Write a tiny model with random weights, its tokenizer and its chat template to `folder`, and return it."""
+    tokenizer = make_tokenizer(family)
+    make_model(family, tokenizer).save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     if family.ends:
         ends = tokenizer.convert_tokens_to_ids([*family.ends])
@@ -307,6 +312,7 @@ def write_model(family: Family, folder: Path) -> Path:
 def make_table() -> str:
     """Return the table of families in Markdown, from what is done with their templates."""
     from orcac.model.chat_format import ChatFormat
+    from orcac.model.isolation import compute_leak
     from orcac.student.pretrained import prepare_tokenizer
     from orcac.student.recipe import Pretrained
 
@@ -314,8 +320,9 @@ def make_table() -> str:
         return f"`{text}`".replace("\n", "\\n").replace("|", "\\|")
 
     rows = [
-        "| chat template | in training | system message | an answer is learnt as | with reasoning | ends with |",
-        "|---|---|---|---|---|---|",
+        "| chat template | in training | system message | an answer is learnt as | with reasoning | ends with "
+        "| packing |",
+        "|---|---|---|---|---|---|---|",
     ]
     for family in (*FAMILIES, *OTHERS):
         tokenizer = make_tokenizer(family)
@@ -327,7 +334,8 @@ def make_table() -> str:
         own = "kept" if not replaced else f"replaced: {replaced}"
         role = "accepted" if family.system_role == "system" else "`system_role: none`"
         end = tokenizer.convert_ids_to_tokens(chat.end_id)
-        rows.append(f"| {family.name} | {own} | {role} | {code(learnt)} | {code(reasoned)} | {code(end)} |")
+        packing = "`packing: none`" if compute_leak(make_model(family, tokenizer)) else "any"
+        rows.append(f"| {family.name} | {own} | {role} | {code(learnt)} | {code(reasoned)} | {code(end)} | {packing} |")
     return "\n".join(rows) + "\n"
 
 

@@ -24,13 +24,16 @@ from orcac.student.run import run
 from orcac.tokenize.encode import load_format
 
 
-def make_student(root: Path, source: Path, *, has_system: bool = True, **fields: Any) -> tuple[Path, StudentSummary]:
+def make_student(
+    root: Path, source: Path, *, has_system: bool = True, reasoning: Any = "none", **fields: Any
+) -> tuple[Path, StudentSummary]:
     """Run the student node of the model folder `source`; return the student's folder and the summary."""
     paths = sorted(path for path in source.rglob("*") if path.is_file())
     refs = tuple(FileRef(name=path.relative_to(source).as_posix(), sha256=file_digest(path)) for path in paths)
     files = {ref.sha256: str(path) for ref, path in zip(refs, paths, strict=True)}
     recipe = StudentRecipe(seed=0, pretrained=Pretrained(files=refs, **fields))
-    job = tiny.job(root, recipe, {}, StudentExecution(files=files, has_system=has_system))
+    execution = StudentExecution(files=files, has_system=has_system, reasoning=reasoning)
+    job = tiny.job(root, recipe, {}, execution)
     return job.out / "model", run(job)
 
 
@@ -156,6 +159,38 @@ def test_several_templates_without_a_default_are_refused() -> None:
     tokenizer.chat_template = {"rag": "{{ messages }}", "tool_use": "{{ messages }}"}
     with pytest.raises(InputError, match="several chat templates"):
         ChatFormat(tokenizer)
+
+
+def test_a_template_that_closes_the_reasoning_is_found_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from orcac.model.chat_format import load_tokenizer
+    from orcac.student.pretrained import check_reasoning
+
+    closing = "{{ '<think>\\n\\n</think>\\n\\n' }}"
+    template = (  # as Qwen3.5's with thinking off
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}"
+        "{{ '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}{% endif %}"
+        "{{ m.content + '<|im_end|>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}" + closing + "{% endif %}"
+    )
+    tokenizer = families.make_tokenizer(find("Qwen2.5"))
+    tokenizer.chat_template = template
+    chat = ChatFormat(tokenizer)
+    with pytest.raises(InputError, match="opens an answer with") as caught:
+        check_reasoning(chat, "certain")
+    assert "learn: [answer]" in caught.value.fix
+    for reasoning, words in (("perhaps", "cannot learn reasoning, if the answers have any"), ("none", "")):
+        check_reasoning(chat, reasoning)
+        assert words in (said := capsys.readouterr().err) and bool(said) == bool(words)
+    assert not check_reasoning(ChatFormat(families.make_tokenizer(find("Qwen2.5"))), "certain")
+    families.write_model(find("Qwen2.5"), tmp_path / "source")
+    (tmp_path / "source" / "chat_template.jinja").write_text(template)
+    assert load_tokenizer(tmp_path / "source").chat_template == template
+    with pytest.raises(InputError, match="opens an answer with"):
+        make_student(tmp_path / "job", tmp_path / "source", reasoning="certain")
+    folder, _ = make_student(tmp_path / "answers", tmp_path / "source")
+    assert (folder / "chat_template.jinja").read_text() == template
 
 
 # --- mistakes of masks that have been published ----------------------------------------------------------------------

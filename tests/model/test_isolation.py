@@ -11,12 +11,13 @@ EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 
 MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_n_groups": 1, "num_local_experts": 0}
 LINEAR = {"linear_num_value_heads": 2, "linear_num_key_heads": 1, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 
-HYBRIDS = {
+MIXING = {  # hybrids, and gpt-oss, whose attention ignores that positions start again
     "Lfm2": ATTENTION | {"layer_types": ["conv", "full_attention"]},
     "GraniteMoeHybrid": ATTENTION | MAMBA | {"layer_types": ["mamba", "attention"], "shared_intermediate_size": 24},
     "Qwen3Next": ATTENTION | EXPERTS | LINEAR | {"head_dim": 8, "shared_expert_intermediate_size": 8}
     | {"layer_types": ["linear_attention", "full_attention"]},
     "Mamba": {"state_size": 4},
+    "GptOss": ATTENTION | {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1},
 }  # fmt: skip
 OTHERS = {
     "Llama": ATTENTION,
@@ -34,10 +35,10 @@ def build(name, shape, dtype="float32"):
     return getattr(transformers, f"{name.removesuffix('Text')}ForCausalLM")(config).to(getattr(torch, dtype))
 
 
-@pytest.mark.parametrize("name", HYBRIDS)
-def test_a_hybrid_is_refused_with_the_setting_that_trains_it(name):
+@pytest.mark.parametrize("name", MIXING)
+def test_a_model_that_mixes_examples_is_refused_with_the_setting_that_trains_it(name):
     with pytest.raises(InputError, match=f"{name}ForCausalLM (takes no position_ids|does not separate)") as refused:
-        check_isolates(build(name, HYBRIDS[name]))
+        check_isolates(build(name, MIXING[name]))
     assert "packing: none" in refused.value.fix
 
 
@@ -50,7 +51,7 @@ def test_attention_and_experts_keep_examples_apart_to_the_last_bit(name, dtype):
 def test_a_leak_that_a_tolerance_for_bf16_lets_pass_is_found():
     import torch
 
-    model = build("Lfm2", HYBRIDS["Lfm2"], "bfloat16")
+    model = build("Lfm2", MIXING["Lfm2"], "bfloat16")
     leak = compute_leak(model)
     rows = torch.arange(16)[None].repeat(2, 1)
     rows[1, :8] = 40

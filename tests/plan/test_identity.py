@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,8 @@ STUDENT = {"student"} | {f"tokenize/{name}" for name in STAGES.values()} | train
 KEPT = {f"filter/{name}" for name in STAGES.values()} | STUDENT
 POOLED = {"subset/few"} | answered("pool", "few")
 FEW = {"subset/few"} | answered("few")
+GRADERS = {"judges": {"j": {"teacher": "g", "form": "scale"}, "k": {"teacher": "g", "form": "scale", "temperature": 1}}}
+SELECTED = {"select": {"by": "judged", "judge": "j"}}
 BY_VALUE = {"datasets": {"few": {"sample": {"by": "pass_rate", "prefer": "low"}}}}
 MAZE = {"queries/pool/maze", "queries/few/maze"} | POOLED
 TABLE = {f"queries/{name}/table" for name in ("pool", "few", "taped")} | POOLED | answered("taped")
@@ -301,6 +304,10 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "datasets.*.sample.by": (
         "datasets.few.sample.by", "length", {"rate/pool/pass_rate", "rate/pool/length"} | FEW, BY_VALUE
     ),
+    "datasets.*.sample.by.judge": (
+        "datasets.few.sample.by.judge", "k", {"rate/pool/j", "rate/pool/k"} | FEW,
+        GRADERS | {"datasets": {"few": {"sample": {"by": {"judge": "j"}, "prefer": "low"}}}},
+    ),
     "datasets.*.sample.between": ("datasets.few.sample.between", [0.2, 0.8], FEW, BY_VALUE),
     "datasets.*.sample.prefer": ("datasets.few.sample.prefer", "high", FEW, BY_VALUE),
     "datasets.*.draw.*.always": ("datasets.few.draw.table.always", [1], {"queries/few/table"} | FEW),
@@ -318,6 +325,14 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     **{f"datasets.*.filters.{field}": (f"datasets.few.filters.{path}", value, {"filter/few"} | learnt("few"),
                                        *nest("datasets.few.filters", given))
        for field, (path, value, *given) in FILTERS.items()},
+    "filters.select.judge": (
+        "filters.select.judge", "k", {f"rate/{name}/{judge}" for name in STAGES.values() for judge in "jk"} | KEPT,
+        GRADERS | {"filters": SELECTED},
+    ),
+    "datasets.*.filters.select.judge": (
+        "datasets.few.filters.select.judge", "k", {"rate/few/j", "rate/few/k", "filter/few"} | learnt("few"),
+        GRADERS | {"datasets": {"few": {"filters": SELECTED}}},
+    ),
     **{f"filters.student_tokens.*.{field}": (
         f"filters.student_tokens.both.{field}", value, {f"tokenize/{name}" for name in STAGES.values()} | trained(),
     ) for field, value in (("min", 9), ("max", 999))},
@@ -361,6 +376,11 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "stages.*.repeat": ("stages.two.repeat", True, mixed("pool-0.5+own-0.5", "examples-repeat"), HALVES),
     "stages.*.order.by": (
         "stages.two.order", {"by": "length"}, {"tokenize/few", "tokenize/few/by-length"} | trained("two"),
+    ),
+    "stages.*.order.by.judge": (
+        "stages.two.order.by.judge", "k",
+        {f"{kind}{judge}" for kind in ("tokenize/few/by-judge-", "rate/few/") for judge in "jk"} | trained("two"),
+        GRADERS | {"stages": {"two": {"order": {"by": {"judge": "j"}}}}},
     ),
     "stages.*.order.of": (
         "stages.two.order.of", "pool",
@@ -548,6 +568,13 @@ def parts(kind: Any) -> list[type[BaseModel]]:
     return [part for argument in typing.get_args(kind) for part in parts(argument)]
 
 
+def unfold(kind: Any) -> list[Any]:
+    """Return the types of a union, without annotations."""
+    if typing.get_origin(kind) in (typing.Annotated, typing.Union, types.UnionType):
+        return [one for argument in typing.get_args(kind) for one in unfold(argument)]
+    return [kind]
+
+
 def leaves(part: type[BaseModel], path: str = "", above: str = "semantic") -> Iterator[tuple[str, str]]:
     """Yield (field, class) for each field of the language; `*` is any name, `[...]` the format or kind of a part."""
     for name, info in part.model_fields.items():
@@ -556,7 +583,7 @@ def leaves(part: type[BaseModel], path: str = "", above: str = "semantic") -> It
         kind = str(extra["class"]) if above == "semantic" else above
         inner = parts(info.annotation)
         where = path + (info.alias or name) + (".*" if typing.get_origin(info.annotation) is dict and inner else "")
-        if not inner:
+        if not inner or any(typing.get_origin(one) is typing.Literal for one in unfold(info.annotation)):
             yield where, kind
         for one in inner:
             tag = one.model_fields.get("format") or one.model_fields.get("kind")

@@ -424,6 +424,29 @@ def test_a_pretrained_student_needs_a_system_role_if_it_meets_a_system_message(t
     assert not needs({"curriculum": []})
 
 
+def test_a_pretrained_student_expects_the_reasoning_that_its_stages_learn(tmp_path: Path) -> None:
+    base = {"base": "hf://some/model", "like": "7B"}
+    solver = {"endpoint": {"kind": "solver"}}
+    (tmp_path / "tape.jsonl").write_text('{"q": "1", "a": "2", "r": "3"}\n')
+    replay = {"kind": "replay", "path": "tape.jsonl", "fields": {"question": "q", "answer": "a"}}
+    reasoned = merged({"endpoint": replay}, {"endpoint": {"fields": {"reasoning": "r"}}})
+
+    def expects(teacher: Any, learn: Any = None) -> str:
+        spec = merged(
+            SPEC | {"student": base, "ablations": {}},
+            {"stages": {name: {"learn": learn} for name in "sx"}} if learn else {},
+        )
+        spec["teachers"] = {name: {"model": "expert"} | teacher for name in spec["teachers"]}
+        plan = lowered(tmp_path, spec)
+        execution: Any = plan.nodes[plan.experiments["many"].addresses["base"]["student"]].execution
+        return str(execution.reasoning)
+
+    assert expects(solver) == expects({"endpoint": replay}) == "none"
+    assert expects(solver | {"sampling": {"extra": {"reasoning": True}}}) == expects(reasoned) == "certain"
+    assert expects(reasoned, learn=["answer"]) == "none"
+    assert expects({"endpoint": {"kind": "openai"}}) == "perhaps"
+
+
 def test_the_date_and_the_system_role_of_a_template_are_in_the_recipe_where_they_are_given(tmp_path: Path) -> None:
     def recipe(**fields: Any) -> Any:
         student = {"base": "hf://some/model", "like": "7B"} | fields

@@ -166,7 +166,7 @@ def test_an_owner_file_that_another_host_replaces_is_read_again(
 
 
 def test_a_full_disk_leaves_no_owner_file(tmp_path: Path) -> None:
-    """Found by tests/chaos: an empty file kept every other process waiting for a minute."""
+    """An empty file once kept every other process waiting for a minute."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))

@@ -50,6 +50,12 @@ RATED = {
     },
     "datasets": {"tried": {"teacher": "tries", "queries": ["q"], "samples": 4}},
 }
+GRADED = {
+    "queries": RATED["queries"],
+    "teachers": RATED["teachers"] | {"critic": {"model": "judge", "endpoint": {"kind": "solver"}}},
+    "datasets": RATED["datasets"],
+    "judges": {"points": {"teacher": "critic", "form": "scale"}},
+}
 ARMS: dict[str, dict[str, Any]] = {
     "shuffled": dataset("shuffled", transform={"shuffle_steps": 0.5}),
     "fewer": dataset("fewer", transform={"delete_steps": 0.5}),
@@ -62,6 +68,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "hard-first": stage(order={"by": "length", "descending": True}),
     "by-rate": RATED | stage(order={"by": "pass_rate", "of": "tried"}),
     "by-rate-back": RATED | stage(order={"by": "pass_rate", "of": "tried", "descending": True}),
+    "by-points": GRADED | stage(order={"by": {"judge": "points"}, "of": "tried"}),
     "by-own-rate": stage(dataset=None, data={"d": 1}, order={"by": "pass_rate"}),
     "long": dataset("long", filters={"student_tokens": {"reasoning": {"min": 42}}}),
     "short-answers": dataset("short", filters={"student_tokens": {"both": {"max": 49}, "answer": {"max": 1000}}}),
@@ -190,6 +197,19 @@ def test_rows_go_from_easy_to_hard_questions_or_back(made: Made, arm: str, way: 
     assert made.plan.nodes[made.ref("train/s", arm)].recipe.order == "rows"
 
 
+def test_rows_go_from_questions_with_the_best_judged_answers_to_those_with_the_worst(made: Made) -> None:
+    learnt = made.learnt("tokenize/d/by-judge-points-of-tried", "by-points")
+    points: dict[str, list[float]] = {}
+    for review in rows.read(made.make("rate/tried/points", "by-points") / "reviews.parquet", rows.Review):
+        assert review.candidate_points is not None
+        points.setdefault(review.query, []).append(review.candidate_points)
+    texts = {f"<think>\n{row.reasoning}\n</think>\n\n{row.response}": row.query for row in made.kept("d", "by-points")}
+    means = [sum(points[texts[text]]) for text in learnt]
+    assert means == sorted(means, reverse=True) and len({*means}) > 2 and len(learnt) == 12
+    (line,) = (line for line in describe_choices(made.plan) if "critic" in line or "points that judge" in line)
+    assert "points that judge gives 4 answers of assistant to each; none of these answers is trained on" in line
+
+
 def test_a_mixture_is_put_in_order_by_the_answers_of_its_own_parts(made: Made) -> None:
     learnt = made.learnt("tokenize/d-1/examples/by-pass_rate", "by-own-rate")
     assert sorted(learnt) == sorted(made.learnt("tokenize/d")), "all are right, so the order is a random one"
@@ -220,7 +240,7 @@ def test_examples_without_a_pass_rate_come_last_in_both_directions() -> None:
     rates = np.array([0.5, np.nan, 1.0, 0.0])
     for descending, expected in ((False, [2, 0, 3, 1]), (True, [3, 0, 2, 1])):
         order = Order(by="pass_rate", descending=descending)
-        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), rates=rates).tolist() == expected
+        assert sort_examples(order, np.arange(4), learnt=np.zeros(4), values=rates).tolist() == expected
 
 
 @pytest.mark.parametrize(

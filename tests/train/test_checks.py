@@ -20,6 +20,7 @@ from transformers import (
 
 from orcac.errors import OrcacError, StoreError
 from orcac.tokenize import rowfile
+from orcac.train import checks
 from orcac.train.checks import check_isolation, choose_loss
 from orcac.train.data import RankSampler
 from orcac.train.loss import SupervisedLoss
@@ -131,3 +132,20 @@ def test_a_model_that_changes_its_heads_logits_keeps_them_whole(model, capsys, t
     choose_loss(trainer, chunks, file, "fp32")
     assert chunks.chunked == isinstance(model, LlamaForCausalLM)
     assert ("logits" in capsys.readouterr().err) != chunks.chunked
+
+
+def test_the_rounding_of_bf16_is_no_other_gradient_and_another_normalisation_is():
+    torch.manual_seed(0)
+    gradient = torch.randn(4, 32, 64)
+    gradient[0, 0, 0] = 8.0  # the largest
+    rounded = gradient + 0.018 * torch.randn_like(gradient)
+    rounded[1, 1, 1] += 0.29  # 3.6 % of the largest
+    whole = checks.LossResult(torch.tensor(4.7), gradient)
+    checks.check_equal([whole, checks.LossResult(torch.tensor(4.702), rounded)], "bf16", "")
+    with pytest.raises(OrcacError, match="its gradient is off"):
+        checks.check_equal([whole, checks.LossResult(torch.tensor(4.7), rounded)], "fp32", "")
+    labels = torch.tensor([60, 80, 100, 120])  # of each row; a mean of the rows' means weighs them alike
+    means = gradient * (labels.float().mean() / labels)[:, None, None]
+    for loss, other in ((4.7, gradient * 4), (4.7, means), (4.7 * 4, gradient)):
+        with pytest.raises(OrcacError, match=r"rows differ: its (loss|gradient) is off"):
+            checks.check_equal([whole, checks.LossResult(torch.tensor(loss), other)], "bf16", "rows differ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orcac.bad_rows import write_bad
@@ -12,6 +12,7 @@ from orcac.chat.ask import Asker
 from orcac.chat.failures import ERRORS
 from orcac.chat.messages import ChatResponse
 from orcac.chat.questions import Questions
+from orcac.chat.settings import EndpointSettings
 from orcac.collect.asking import chat_execution
 from orcac.collect.recorded import open_recording
 from orcac.errors import EndpointError, InputError
@@ -19,7 +20,7 @@ from orcac.job import Job
 from orcac.score.judging.pairs import Shown, write_prompt
 from orcac.score.recipe import ScoreExecution, ScoreRecipe
 
-__all__ = ["Reviews", "get_reviews"]
+__all__ = ["Reviews", "check_loss", "get_reviews"]
 
 _LOST = 0.5  # share of the reviews that may fail without being on record
 
@@ -56,10 +57,30 @@ def get_reviews(job: Job[ScoreRecipe, ScoreExecution], shown: Sequence[Shown]) -
         with Asker(questions, chat_execution(job, job.execution.judge, judge.asked)) as asker:
             messages = asker.ask().messages
             reviews = _add_up(job, questions, [*asker.responses()])
-    lost = sum(count for name, count in reviews.failed.items() if not ERRORS[name].recorded and not judge.recorded)
-    if shown and (reviews.failed.total() == len(shown) or lost >= _LOST * len(shown)):
-        raise _describe_loss(job, reviews.failed, len(shown), messages)
+    check_loss(job.label, reviews.failed, len(shown), messages, None if judge.recorded else job.execution.judge)
     return reviews
+
+
+def check_loss(
+    label: str, failed: Counter[str], total: int, messages: Mapping[str, str], endpoint: EndpointSettings | None
+) -> None:
+    """Raise EndpointError if all of `total` reviews failed, or half of them for reasons that a rerun may mend.
+
+    failed: error class -> reviews. messages: error class -> the words of one failure. endpoint: the judge's; None for a
+    recording, which raises InputError, and only if it has none of the reviews
+    """
+    lost = sum(count for name, count in failed.items() if endpoint and not ERRORS[name].recorded)
+    if not total or (failed.total() < total and lost < _LOST * total):
+        return
+    causes = ", ".join(
+        f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")
+        for name, count in sorted(failed.items())
+    )
+    text = f"{label}: {failed.total():,} of {total:,} reviews of the judge are missing: {causes}"
+    if endpoint is None:
+        raise InputError(text, fix="correct the recording's fields, or give the reviews of these questions")
+    fixes = [ERRORS[name].fix.format(key=endpoint.api_key_env) for name in sorted(failed)]
+    raise EndpointError(text, fix="; ".join(fixes) + "; then run again: all reviews are kept")
 
 
 def _look_up(
@@ -98,18 +119,3 @@ def _add_up(job: Job[ScoreRecipe, ScoreExecution], questions: Questions, respons
 
 def _count_failures(responses: Iterable[ChatResponse]) -> Counter[str]:
     return Counter(response.error for response in responses if response.error)
-
-
-def _describe_loss(
-    job: Job[ScoreRecipe, ScoreExecution], failed: Counter[str], total: int, messages: dict[str, str]
-) -> EndpointError | InputError:
-    causes = ", ".join(
-        f"{count:,} {name}" + (f" ({messages[name]})" if name in messages else "")
-        for name, count in sorted(failed.items())
-    )
-    text = f"{job.label}: {failed.total():,} of {total:,} reviews of the judge are missing: {causes}"
-    if job.recipe.judge and job.recipe.judge.recorded:
-        return InputError(text, fix="correct the recording's fields, or give the reviews of these questions")
-    assert job.execution.judge
-    fixes = [ERRORS[name].fix.format(key=job.execution.judge.api_key_env) for name in sorted(failed)]
-    return EndpointError(text, fix="; ".join(fixes) + "; then run again: all reviews are kept")

@@ -15,16 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from orcac import rows
-from orcac.chat.messages import ChatResponse
 from orcac.job import Job
-from orcac.reasoning import split_reasoning
 from orcac.score.judging.asking import get_reviews
-from orcac.score.judging.pairs import ALONE, Shown, find_prompt, list_shown
-from orcac.score.judging.reading import read_review
-from orcac.score.recipe import HIGHEST, LOWEST, Form, Judge, ScoreExecution, ScoreRecipe, ScoreSummary
+from orcac.score.judging.pairs import ALONE, list_shown
+from orcac.score.judging.review import make_review
+from orcac.score.recipe import HIGHEST, LOWEST, Form, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.scores import Answers, write
 from orcac.score.verdict import Reply
-from orcac.slots import imitates_slots
 from orcac.stats.judging import Judgement
 
 __all__ = ["list_judgements", "score_judged"]
@@ -40,7 +37,7 @@ def score_judged(job: Job[ScoreRecipe, ScoreExecution], answered: Sequence[tuple
     shown = [*list_shown(judge, answered, references)]
     found = get_reviews(job, shown)
     of_each = zip(shown, found.responses, found.keys, strict=True)
-    reviews = [_review(judge, one, response, key) for one, response, key in of_each]
+    reviews = [make_review(judge, one, response, key) for one, response, key in of_each]
     rows.write(job.out / "reviews.parquet", rows.Review, reviews)
     of_item: dict[int, list[rows.Review]] = defaultdict(list)
     for one, review in zip(shown, reviews, strict=True):
@@ -99,34 +96,6 @@ def list_judgements(reviews: Iterable[rows.Review], run: int = 0) -> dict[int, l
                 )
             )
     return dict(found)
-
-
-def _review(judge: Judge, shown: Shown, response: ChatResponse, key: str) -> rows.Review:
-    text = split_reasoning(response.text)[1]
-    outcome: rows.Outcome = "failed"
-    candidate = reference = None
-    if response.error == "content_filter":
-        outcome = "judge refused"
-    elif not response.error:
-        reading = read_review(find_prompt(judge, shown).reads, text, response.refusal)
-        outcome = "judge refused" if reading.fault == "refused" else "judge unread" if reading.fault else "judged"
-        candidate, reference = shown.sort_points(reading.numbers)
-    return rows.widen(
-        shown.row,
-        rows.Review,
-        against=shown.against,
-        against_model=shown.model,
-        candidate_first=shown.candidate_first,
-        review=text,
-        finish_reason=response.finish_reason,
-        outcome=outcome,
-        candidate_points=candidate,
-        reference_points=reference,
-        candidate_length=len(shown.candidate or ""),
-        reference_length=len(shown.reference or ""),
-        key=key,
-        imitates=shown.candidate is not None and imitates_slots(shown.candidate),
-    )
 
 
 def _score(form: Form, row: rows.Prompt, reply: Reply, reviews: Sequence[rows.Review]) -> rows.Scored:

@@ -21,6 +21,7 @@ from orcac.fields import NUMBERS_ONLY, Whole, execution, label, semantic
 from orcac.recipe import Frozen
 from orcac.spec.schema.answers import (
     Bounds,
+    ByJudge,
     Contamination,
     Dataset,
     Draw,
@@ -30,6 +31,7 @@ from orcac.spec.schema.answers import (
     Filters,
     Judge,
     LocalEndpoint,
+    Measure,
     OpenAIEndpoint,
     ReferenceEndpoint,
     ReplayEndpoint,
@@ -89,6 +91,7 @@ __all__ = [
     "Adapter",
     "Benchmark",
     "Bounds",
+    "ByJudge",
     "Contamination",
     "Dataset",
     "Draw",
@@ -109,6 +112,7 @@ __all__ = [
     "Judge",
     "Length",
     "LocalEndpoint",
+    "Measure",
     "OpenAIEndpoint",
     "OpenBenchmark",
     "Order",

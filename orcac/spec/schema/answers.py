@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Discriminator, Field, StrictBool, Tag
 
 from orcac.chat.settings import Azure, Price, Sampling, SystemRole
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, execution, label, semantic
@@ -225,10 +225,12 @@ class Bounds(Frozen):
 
 
 class Selection(Frozen):
-    by: Literal["verified", "majority", "shortest", "longest", "random"] = semantic(
+    by: Literal["verified", "majority", "shortest", "longest", "random", "judged"] = semantic(
         "verified keeps answers that agree with the known reference; majority those that agree with most answers to "
-        "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed"
+        "the prompt; shortest and longest count the tokens of reasoning and answer; random draws with the spec's seed; "
+        "judged keeps those with the most points of a `judge`, which reviews all answers of the dataset"
     )
+    judge: Name | None = semantic("with `by: judged`: one of `judges`, of the form scale", None)
     keep: Count = semantic("largest number of answers to keep of each prompt", 1, unit="answers")
 
 
@@ -296,6 +298,16 @@ class Filters(Frozen):
     )
 
 
+class ByJudge(Frozen):
+    judge: Name = semantic("one of `judges`, of the form scale")
+
+
+Measure = Annotated[
+    Annotated[Literal["pass_rate", "length"], Tag("[name]")] | Annotated[ByJudge, Tag("[judge]")],
+    Discriminator(lambda value: "[judge]" if isinstance(value, dict | ByJudge) else "[name]"),
+]
+
+
 class Sample(Frozen):
     from_: Name = semantic("dataset whose prompts are drawn", alias="from")
     take: Count = semantic(
@@ -303,10 +315,11 @@ class Sample(Frozen):
         "one",
         unit="prompts",
     )
-    by: Literal["pass_rate", "length"] | None = semantic(
+    by: Measure | None = semantic(
         "value of a question, by the answers of that dataset before its filters: pass_rate is the share of right ones "
         "among those that its `filters.checker` can read and compare with the reference, and a cut one is wrong; "
-        "length is the mean length of reasoning and answer in the teacher's tokens. Needs `between` or `prefer`",
+        "length is the mean length of reasoning and answer in the teacher's tokens; `{judge: NAME}` is the mean of "
+        "the 1 to 10 points that a judge gives the answers, and a cut one has 1. Needs `between` or `prefer`",
         None,
     )
     between: tuple[Number, Number] | None = semantic(

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from orcac.fields import NUMBERS_ONLY, Count, Number, Share, Whole, execution, semantic
 from orcac.recipe import Frozen
+from orcac.spec.schema.answers import Measure
 from orcac.spec.units import (
     BatchSize,
     Learnt,
@@ -127,13 +128,14 @@ Parts = dict[
 
 
 class Order(Frozen):
-    by: Literal["length", "pass_rate"] = semantic(
+    by: Measure = semantic(
         "length: the learnt tokens of an example, short ones first. pass_rate: the share of right answers to its "
-        "question, as in `datasets.D.sample.by`, easy ones first; examples of questions without one come last"
+        "question, as in `datasets.D.sample.by`, easy ones first; `{judge: NAME}`: the points of the answers to it, as "
+        "there, those with most points first. Examples of questions without such a value come last"
     )
     descending: StrictBool = semantic("long ones, or hard ones, first", False)
     of: Name | None = semantic(
-        "with pass_rate: the dataset whose answers are rated; that of the examples when absent", None
+        "with pass_rate or a judge: the dataset whose answers are rated; that of the examples when absent", None
     )
 
 
