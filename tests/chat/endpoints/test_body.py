@@ -96,6 +96,7 @@ def test_a_server_that_sends_a_byte_now_and_then_holds_no_request() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [(gzip.compress(ANSWER), "gzip"), (zlib.compress(ANSWER), "deflate"), (zlib.compress(ANSWER)[2:-4], "deflate")],
+    ids=["gzip", "zlib", "raw deflate"],
 )
 def test_a_compressed_answer_is_an_answer(body: bytes, encoding: str) -> None:
     assert ask(body, {"Content-Encoding": encoding}).text == "yes"
