@@ -24,7 +24,7 @@ from orcac.chat.ledger.files import File, close_files, open_files
 from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.index import Index
 from orcac.chat.ledger.record import Record, cap_of
-from orcac.chat.ledger.sealed import SealedFile, has_digest, name_of
+from orcac.chat.ledger.sealed import DamagedFileError, SealedFile, has_digest, name_of
 from orcac.errors import StoreError
 from orcac.remote.place import FolderPlace, Place, read
 from orcac.remote.transfer import Counter
@@ -60,7 +60,7 @@ def push_answers(answers: Path, place: Place, keep: Keep, *, dry_run: bool, coun
     with tempfile.TemporaryDirectory() as temporary:
         known = _fetch_forgotten(place, Path(temporary) / "there")
         forgotten = Forgotten(answers, more=[*known])
-        with _open_there(place) as files:
+        with _as_damage(f"{place.label}/{_FOLDER}"), _open_there(place) as files:
             index = Index(files, None, known)
         records = read_unsettled(answers, index, forgotten, keep)
         if dry_run:
@@ -188,9 +188,14 @@ def _open_there(place: Place) -> Iterator[list[File]]:
 
 @contextlib.contextmanager
 def _as_damage(label: str) -> Iterator[None]:
-    """Raise StoreError for the errors that strange values in a file of records cause."""
+    """Raise StoreError for a damaged file of the place, and for the errors that strange values in one cause."""
     try:
         yield
+    except DamagedFileError as error:
+        named = str(Path(label))  # one slash after `s3:`
+        if not error.message.startswith(named):  # a file of this machine
+            raise
+        raise StoreError(label + error.message.removeprefix(named), fix=_FIX) from None
     except (LookupError, ValueError, TypeError, AssertionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StoreError(f"{label}: holds what is not a record ({reason})", fix=_FIX) from error

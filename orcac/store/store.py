@@ -189,6 +189,9 @@ class Store:
     def verify(self, ref: str) -> Path:
         """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
         folder, record = self.find_folder(ref), self.artifact(ref)
+        if record["files"] and folder != self.folder(ref) and not self._has_files(ref):
+            fix = "`orcac run` pulls what it needs, and `orcac pull STORE SPEC` all nodes of a spec"
+            raise StoreError(f"{ref}: its files were not pulled from the upstream", fix=fix)
         with contextlib.nullcontext() if folder == self.folder(ref) else _blame_upstream():
             _check_files(folder, record["files"])
         return folder

@@ -153,6 +153,11 @@ def test_a_file_that_cannot_be_read_is_refused_by_itself_and_left_behind_nowhere
     place.put(f"answers/{name}", file)
     counts = pull(tmp_path / "other", place, tmp_path / "staging")
     assert counts.sent == 12 and f"{place.label}/answers/{name}" in counts.damaged[0]
+    content[40] ^= 1  # in a column that is read first, also by a push
+    file.write_bytes(content)
+    place.put(f"answers/{name_of(file)}.parquet", file)
+    with pytest.raises(StoreError, match=f"^{place.label}/answers/{name_of(file)}"):
+        push(tmp_path / "other", place)
     (tmp_path / "staging").mkdir()
     assert fetch_files(tmp_path / "another", place, tmp_path / "staging") and not (tmp_path / "staging" / name).exists()
 
