@@ -23,6 +23,8 @@ def go_offline(*, threads: int) -> None:
         constants.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     # accelerate imports DeepSpeed whenever it is installed, and DeepSpeed logs its choice of a CPU to stdout.
     logging.getLogger("DeepSpeed").addFilter(_is_not_accelerator_notice)
+    # peft imports bitsandbytes whenever it is installed, which on some CPUs advises a package that orcac does not use.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
     from transformers.utils import logging as transformers_logging
 

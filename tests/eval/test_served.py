@@ -71,7 +71,8 @@ def test_an_evaluation_that_stopped_goes_on_with_the_items_that_are_left(notes: 
     log = tmp_path / "work" / "answers-vllm.jsonl"
     items = [item for line in log.read_bytes().splitlines() for item in json.loads(line).get("items", ())]
     assert sorted(items) == [0, 1]
-    log.write_text(log.read_text().replace("answer to one", "an answer from before"))
+    lines = [line.partition(', "crc32": ')[0] + "}" for line in log.read_text().splitlines()]  # as they were before
+    log.write_text("".join(line.replace("answer to one", "an answer from before") + "\n" for line in lines))
     job = make_job(tmp_path, "one", "two", "three")
     run(job, load_model=refuse)
     answers = [answer.response for answer in rows.read(job.out / "answers.parquet", rows.Answer)]

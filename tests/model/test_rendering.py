@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 
+import psutil
 import pytest
 import tiny
 
@@ -50,13 +51,13 @@ def test_an_attack_ends_in_an_error_and_not_in_this_process(name, monkeypatch):
 def test_a_session_renders_many_conversations_and_an_error_ends_none_of_them():
     template = "{% if messages | length > 1 %}{{ raise_exception('one at a time') }}{% endif %}"
     template += "{{ bos }}{% generation %}{{ messages[0].content }}{% endgeneration %}{{ enable_thinking }}"
+    before = {child.pid for child in psutil.Process().children()}
     with Session(template, {"bos": "<s>"}, has_marks=True) as session:
         for _ in range(3):
             assert session.render(MESSAGES, enable_thinking=False) == ("<s>Why?False", [(3, 7)])
             with pytest.raises(Rejected, match="one at a time"):
                 session.render(MESSAGES * 2)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert {child.pid for child in psutil.Process().children()} <= before
 
 
 def test_a_session_that_exceeded_a_limit_refuses_what_follows(monkeypatch):
