@@ -303,7 +303,7 @@ class Rules:
             if self._node(ref)["kind"] == "tokenize":
                 students = self._node(ref)["inputs"]["student"]
                 trained = {one for one in students if self._node(one)["execution"].get("lengths")}
-                found = found | (trained & made)
+                found = found | {one for one in trained if one in made or self.store.is_done(one)}
             for need in self._needs(ref) if found else ():
                 readers.setdefault(need, set()).update(found)
         return readers

@@ -52,9 +52,14 @@ def test_a_run_with_a_profile_that_is_missing_names_the_commands_that_write_one(
     monkeypatch.chdir(tmp_path)
     for variable in ("ORCAC_STORE", "ORCAC_PLAN"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "orcac: 1\nname: x\nqueries: {q: {format: puzzles, task: boolean_expressions, size: [3, 5], take: 20}}\n"
+        "teachers: {t: {model: expert, endpoint: {kind: solver}}}\ndatasets: {d: {teacher: t, queries: [q]}}\n"
+    )
     for arguments in (["--profile", "slurm"], ["--profile=slurm"]):
         with pytest.raises(InputError, match="no such profile in") as caught:
-            CliRunner().invoke(cli, ["run", str(ROOT / "specs" / "smoke.yaml"), *arguments], catch_exceptions=False)
+            CliRunner().invoke(cli, ["run", str(spec), *arguments], catch_exceptions=False)
         assert "`orcac profile slurm`" in caught.value.fix and "`orcac init`" in caught.value.fix
     assert not (tmp_path / "ORCAC_STORE").exists()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
