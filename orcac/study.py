@@ -65,13 +65,14 @@ def find_study(specs: Iterable[str | Path] = ()) -> Study:
     plan_file = _from_here(Path(plan or root / settings.get("plan", "build/plan.json")), here)
     upstream, url = Path(inherited) if inherited else None, ""
     if inherited is None and "upstream" in settings:
-        if "://" in settings["upstream"]:
+        address = settings["upstream"].removeprefix("file://")
+        if "://" in address:
             from orcac.remote.mirror import find_folder  # here, since few studies have one
 
-            url = _check_url(root, settings["upstream"])
+            url = _check_url(root, address)
             upstream = find_folder(plan_file, url)
         else:
-            upstream = _check_upstream(root, root / settings["upstream"], place)
+            upstream = _check_upstream(root, root / address, place)
     study = Study(root=root, store=Store(place, upstream), plan=plan_file, upstream_url=url)
     if os.path.lexists(study.store.root) and not study.store.root.is_dir():
         fix = "move it away, or set ORCAC_STORE to a folder"

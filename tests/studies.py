@@ -43,7 +43,14 @@ class Publisher:
     folders: dict[str, Path] = dataclasses.field(default_factory=dict)
 
     def publish(
-        self, kind: str, name: str, summary: Mapping, files: Mapping = {}, recipe: Mapping | None = None, ref: str = ""
+        self,
+        kind: str,
+        name: str,
+        summary: Mapping,
+        files: Mapping = {},
+        recipe: Mapping | None = None,
+        ref: str = "",
+        inputs: Mapping = {},
     ) -> str:
         """Publish an artifact, unless it is there, and return its KIND/ID. `files` is name -> a writer of a path."""
         ref = ref or f"{kind}/{hashlib.sha256(name.encode()).hexdigest()[:20]}"
@@ -54,7 +61,8 @@ class Publisher:
         out.mkdir(parents=True)
         for file, writer in files.items():
             writer(out / file)
-        record = {"ref": ref, "kind": kind, "label": name, "recipe": recipe or {}, "inputs": {}, "summary": summary}
+        record = {"ref": ref, "kind": kind, "label": name, "recipe": recipe or {}, "summary": summary}
+        record["inputs"] = dict(inputs)
         with self.store.lease(ref):
             self.store.publish(ref, out, record)
         return ref
@@ -72,11 +80,12 @@ def publish_study(
     says: str = "",
     baseline: str = "",
     trained: bool = True,
+    reviews: float = 0.0,
 ) -> Made:
     """Publish a study whose arms are right on a random share of the items, and its report.
 
     levels: arm -> that share. benchmarks: name -> task -> items. forms: benchmark -> the format of its source. says:
-    text at the end of every answer.
+    text at the end of every answer. reviews: USD of a judge's reviews, by which the answers of each arm are selected
     """
     levels = levels or {"base": 0.6, "no-explanations": 0.4, "half": 0.58}
     benchmarks = benchmarks or {"sums": {"addition": 60, "products": 40}}
@@ -93,7 +102,7 @@ def publish_study(
     }
     arms = []
     for arm, level in levels.items():
-        dataset = _publish_dataset(publisher, f"data of {arm}")
+        dataset = _publish_dataset(publisher, f"data of {arm}{', judged' if reviews else ''}", reviews)
         made = []
         for number in range(runs):
             stages = (_publish_stage(publisher, dataset, f"{title} {arm} {number}"),) if trained else ()
@@ -144,9 +153,16 @@ def make_filtered(asked: int, rejected: Mapping[str, int]) -> dict[str, Callable
     }
 
 
-def _publish_dataset(publisher: Publisher, name: str) -> Dataset:
+def _publish_dataset(publisher: Publisher, name: str, reviews: float) -> Dataset:
     tokens = {"input_tokens": 24_000, "output_tokens": 36_000, "usd": 0.12}
     rejected = {"Timeout": 2, "contamination": 10}
+    rated: dict[str, list[str]] = {}
+    if reviews:
+        judge = {"by": "judge", "judge": {"asked": {"model": "critic"}}}
+        summary = {"answers": 300, "rated": 298, "questions": 300, "valued": 298, "quartiles": [1, 3, 5, 7, 9]}
+        summary |= {"reviews": 298, "usd": reviews}
+        files = {"reviews.parquet": lambda path: path.write_bytes(b"")}
+        rated["rated"] = [publisher.publish("rate", name, summary, files, judge)]
     return Dataset(
         name=name,
         prompts=(publisher.publish("sample", name, {"read": 350, "kept": 300, "dropped": {"not drawn": 50}}),),
@@ -154,7 +170,11 @@ def _publish_dataset(publisher: Publisher, name: str) -> Dataset:
             "collect", name, {"prompts": 300, "answered": 298, "failed": {"Timeout": 2}} | tokens
         ),
         filter=publisher.publish(
-            "filter", name, {"read": 300, "kept": 288, "rejected": rejected}, make_filtered(300, rejected)
+            "filter",
+            name,
+            {"read": 300, "kept": 288, "rejected": rejected},
+            make_filtered(300, rejected),
+            inputs=rated,
         ),
         teacher="expert",
     )

@@ -149,6 +149,15 @@ def test_an_upstream_is_a_second_store_which_jobs_inherit(top: Path, monkeypatch
     assert find_study().store == Store(top / "study/store", top / "lab/store")
 
 
+def test_an_upstream_in_a_folder_may_be_written_as_a_url(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for a server, the answers in the logs of its runs would not be found, and be paid for again."""
+    (top / "study/orcac.toml").write_text(f'upstream = "file://{top}/lab/store"\n')
+    (top / "lab/store/sample/0123456789abcdef0123").mkdir(parents=True)
+    monkeypatch.chdir(top / "study")
+    study = find_study()
+    assert study.store.upstream == top / "lab/store" and not study.upstream_url
+
+
 def test_an_upstream_that_is_the_store_itself_is_left_out(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin(top / "lab/store")
     (top / "orcac.toml").write_text('upstream = "lab/store"\n')

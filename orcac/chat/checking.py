@@ -66,7 +66,7 @@ def seal_small_records(found: SmallRecords) -> None:
 def _list(root: Path) -> Iterator[tuple[Path, Callable[[Path], bool]]]:
     """Yield each small record and the function that checks it, which returns whether it has a checksum."""
     for pattern, check in (
-        ("answers/budgets/*/log/*.json", lambda path: _check_object(path, budget.FIELDS)),
+        ("answers/budgets/*/log/[0-9]*.json", lambda path: _check_object(path, budget.FIELDS)),
         ("answers/batches/*/batch.json", lambda path: _check_object(path, files.FIELDS)),
         ("answers/batches/*/requests.jsonl", _check_requests),
         ("answers/batches/*/left", _check_left),

@@ -457,8 +457,11 @@ class Flow:
             for twin in twins
             for part, every in zip(self.parts(twin), self.fitting(twin), strict=True)
         ]
-        priced = zip(inputs["same_answers"], mixture.same_prices, used, strict=True)
-        spent = sum_ranges(self.requests(answers).usd(price) * share for answers, price, share in priced)
+        paid: dict[str, Range] = {}
+        for answers, price, share in zip(inputs["same_answers"], mixture.same_prices, used, strict=True):
+            usd = self.requests(answers).usd(price) * share
+            paid[answers] = max(paid.get(answers, usd), usd, key=lambda usd: usd.mid)
+        spent = sum_ranges(paid.values())
         own = zip(inputs["answers"], mixture.prices, mixture.parts, self.fitting(ref), strict=True)
         each = sum_ranges(
             self.requests(answers).usd(price) * part.share / every.count for answers, price, part, every in own

@@ -7,7 +7,7 @@ in a pass rate. These answers have no rating, for the reason
 
     an error class           the teacher's request failed
     judge refused            the judge declined the review
-    judge unread             the review states no number, or one out of range
+    judge unread             the review states no number or one out of range, or it ends with a copy of its prompt
     review failed: CLASS     the judge's request failed
 
 Reviews are streams: in memory are a number or a reason of each answer, and the keys of the requests.
@@ -15,6 +15,7 @@ Reviews are streams: in memory are a number or a reason of each answer, and the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from orcac.rate.recipe import RateExecution, RateRecipe
 from orcac.rate.shown import list_requests, show
 from orcac.score.judging.asking import check_loss
 from orcac.score.judging.pairs import write_prompt
-from orcac.score.judging.review import make_review
+from orcac.score.judging.review import make_review, repeats_prompt
 from orcac.score.recipe import LOWEST
 
 __all__ = ["JudgedAnswers", "judge_answers"]
@@ -87,6 +88,8 @@ def judge_answers(job: Job[RateRecipe, RateExecution], responses: Path) -> Judge
             system, user = write_prompt(judge, shown)
             request, response = questions.request(system=system, user=user), next(given)
             review = make_review(judge, shown, response, request.key)
+            if review.outcome == "judged" and repeats_prompt(user, review.review):
+                review = dataclasses.replace(review, outcome="judge unread", candidate_points=None)
             if questions.first[found.reviews]:
                 found.add_price(request, response, settings.price)
             found.add_review(review, response)

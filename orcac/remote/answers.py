@@ -23,7 +23,7 @@ from orcac.chat.ledger.exchange import add_records, read_unsettled, write_sealed
 from orcac.chat.ledger.files import File, close_files, open_files
 from orcac.chat.ledger.forgotten import Forgotten
 from orcac.chat.ledger.index import Index
-from orcac.chat.ledger.record import Record
+from orcac.chat.ledger.record import Record, cap_of
 from orcac.chat.ledger.sealed import DamagedFileError, SealedFile, has_digest, name_of
 from orcac.errors import StoreError
 from orcac.remote.place import FolderPlace, Place, read
@@ -60,7 +60,7 @@ def push_answers(answers: Path, place: Place, keep: Keep, *, dry_run: bool, coun
     with tempfile.TemporaryDirectory() as temporary:
         known = _fetch_forgotten(place, Path(temporary) / "there")
         forgotten = Forgotten(answers, more=[*known])
-        with _open_there(place) as files:
+        with _as_damage(f"{place.label}/{_FOLDER}"), _open_there(place) as files:
             index = Index(files, None, known)
         records = read_unsettled(answers, index, forgotten, keep)
         if dry_run:
@@ -112,7 +112,7 @@ def fetch_files(answers: Path, place: Place, folder: Path) -> list[str]:
     for name in filter(_SEALED.fullmatch, place.names(_FOLDER)):
         try:
             if not (folder / name).is_file() and _has_news(place, name, index):
-                _fetch(place, name, folder)
+                _fetch(place, name, folder, index)
         except StoreError as error:
             damaged.append(error.message)
         except FileNotFoundError:  # the place merged it into another file meanwhile
@@ -128,8 +128,11 @@ def _has_news(place: Place, name: str, index: Index) -> bool:
         return any(index.find_one(key, cap) is None for key, cap in SealedFile(Path(label), file).settled())
 
 
-def _fetch(place: Place, name: str, folder: Path) -> None:
-    """Copy a sealed file into a folder. Raises StoreError if it is damaged or does not fit."""
+def _fetch(place: Place, name: str, folder: Path, index: Index) -> None:
+    """Copy a sealed file into a folder. Raises StoreError if it is damaged or does not fit.
+
+    All records are read once, since one that cannot be read would end each later pull from this folder.
+    """
     part, label = folder / f"{name}.part", f"{place.label}/{_FOLDER}/{name}"
     room = shutil.disk_usage(folder).free // 2
     with part.open("wb") as to, place.errors(name), place.open(f"{_FOLDER}/{name}") as file:
@@ -142,8 +145,10 @@ def _fetch(place: Place, name: str, folder: Path) -> None:
         part.unlink()
         raise StoreError(f"{label}: its digest is not the one in its name", fix=_FIX)
     try:
-        SealedFile(part).close()
-    except DamagedFileError as error:
+        with contextlib.closing(SealedFile(part)) as sealed, _as_damage(label):
+            for record in sealed.records():
+                index.find_one(bytes.fromhex(record["key"]), cap_of(record))
+    except StoreError as error:
         part.unlink()
         raise StoreError(error.message.replace(str(part), label), fix=_FIX) from None
     part.replace(folder / name)
@@ -183,9 +188,14 @@ def _open_there(place: Place) -> Iterator[list[File]]:
 
 @contextlib.contextmanager
 def _as_damage(label: str) -> Iterator[None]:
-    """Raise StoreError for the errors that strange values in a file of records cause."""
+    """Raise StoreError for a damaged file of the place, and for the errors that strange values in one cause."""
     try:
         yield
+    except DamagedFileError as error:
+        named = str(Path(label))  # one slash after `s3:`
+        if not error.message.startswith(named):  # a file of this machine
+            raise
+        raise StoreError(label + error.message.removeprefix(named), fix=_FIX) from None
     except (LookupError, ValueError, TypeError, AssertionError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StoreError(f"{label}: holds what is not a record ({reason})", fix=_FIX) from error

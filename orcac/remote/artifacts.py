@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from pydantic import ValidationError
@@ -30,6 +30,7 @@ from orcac.digest import file_digest
 from orcac.errors import StoreError
 from orcac.kinds import KINDS
 from orcac.plan.node import IDENTITY, NodeContent, content_id
+from orcac.progress import print_line
 from orcac.remote.place import Place, read
 from orcac.remote.transfer import Counter, each
 from orcac.store.store import FileFacts, Store, disk_errors, is_ref, parse_record
@@ -37,6 +38,8 @@ from orcac.store.store import FileFacts, Store, disk_errors, is_ref, parse_recor
 __all__ = ["Found", "check_record", "fetch_record", "find_to_pull", "find_to_push", "list_refs", "pull", "push"]
 
 _RECORD_BYTES = 16 << 20  # a record has some kilobytes
+_FILE_BYTES = 1 << 63
+_NAME_BYTES, _PART_BYTES = 1000, 255  # of a file's name, and of a folder's or file's in it
 _MARKER, _TWIN, _INTENT = "artifact.json", "complete.json", "push.part"
 _FIX = "have it repaired where it is, or leave it out"
 
@@ -98,6 +101,8 @@ def _push(store: Store, place: Place, ref: str, count: Counter) -> None:
             else:
                 place.put(f"{ref}/{name}", folder / name, count)
         if read(place, f"{ref}/{_INTENT}", len(intent)) != intent:
+            if read(place, f"{ref}/{_MARKER}", _RECORD_BYTES) == content:  # another push of the same files was faster
+                return
             raise StoreError(f"{place.label}/{ref}: another push of this node goes on")
         place.put(f"{ref}/{_TWIN}", content)
         place.put(f"{ref}/{_MARKER}", content)
@@ -149,7 +154,7 @@ def _pull(store: Store, place: Place, ref: str, count: Counter) -> None:
         raise StoreError(f"{place.label}/{ref}: was removed meanwhile")
     content, record = fetched
     folder = store.folder(ref)
-    with disk_errors(folder), store.lease(ref):
+    with disk_errors(folder), store.lease(ref, print_line):
         if store.is_own(ref) or store.republish(ref):
             return
         staged, parts = folder / "work" / "pulled", folder / "work" / "parts"
@@ -228,8 +233,7 @@ def check_record(content: bytes, ref: str) -> dict[str, Any]:
     Raises ValueError if it is damaged, or if its recipe and inputs have another id.
     """
     record = parse_record(content)
-    if not all(type(facts["bytes"]) is int for facts in record["files"].values()):
-        raise ValueError("a size is not a whole number")
+    _check_files(record["files"])
     try:
         recipe = KINDS[record["kind"]].recipe.model_validate(record["recipe"])
         of_record: NodeContent = {
@@ -244,6 +248,18 @@ def check_record(content: bytes, ref: str) -> dict[str, Any]:
     except (ValidationError, KeyError, TypeError, AttributeError):
         raise ValueError("its recipe is not one of this orcac") from None
     return record
+
+
+def _check_files(files: dict[str, FileFacts]) -> None:
+    """Raise ValueError if a disk could not hold files of these names and sizes together."""
+    if not all(type(facts["bytes"]) is int and facts["bytes"] < _FILE_BYTES for facts in files.values()):
+        raise ValueError("a size is not a whole number, or larger than any file")
+    for name in files:
+        path = PurePosixPath(name)
+        if len(name.encode()) > _NAME_BYTES or any(len(part.encode()) > _PART_BYTES for part in path.parts):
+            raise ValueError("the name of a file is too long")
+        if any(str(folder) in files for folder in path.parents):
+            raise ValueError("it names one path as a file and as a folder")
 
 
 def _reason(work: Callable[[], None]) -> str:

@@ -111,8 +111,9 @@ class FolderPlace:
             return sorted(one.name for one in path.iterdir()) if path.is_dir() else []
 
     def size(self, name: str) -> int | None:
-        path = self._find(name)
-        return path.stat().st_size if path.is_file() else None
+        with self.errors(name):
+            path = self._find(name)
+            return path.stat().st_size if path.is_file() else None
 
     def open(self, name: str) -> BinaryIO:
         descriptor = os.open(self._find(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -31,7 +32,7 @@ class UrlPlace:
 
     def __init__(self, url: str) -> None:
         self._secrets = _find_secrets(url)
-        self.label = self._mask(url.rstrip("/"))
+        self.label = self._mask(re.split("[?#]", url)[0].rstrip("/"))  # what follows may be a signature
         if "::" in url or "?" in url or "#" in url:
             raise InputError(f"{self.label}: is not the address of a folder", fix="leave out `::`, `?` and `#`")
         try:
@@ -63,7 +64,8 @@ class UrlPlace:
     def size(self, name: str) -> int | None:
         try:
             with self.errors(name):
-                return int(self._fs.info(self._path(name), refresh=True)["size"] or 0)
+                self._fs.invalidate_cache(self._path(name))
+                return int(self._fs.info(self._path(name))["size"] or 0)
         except FileNotFoundError:
             return None
 

@@ -20,7 +20,10 @@ from typing import Any
 
 from orcac.collect.recipe import CollectSummary
 from orcac.errors import InputError, StoreError
-from orcac.report.recipe import Evaluation, ReportRecipe, name_baseline
+from orcac.rate.recipe import RateSummary
+from orcac.rate.reviewed import list_reviewed
+from orcac.rate.wording import NodeFacts
+from orcac.report.recipe import Evaluation, ReportRecipe, list_data, name_baseline
 from orcac.report.results import Results, Score, read_json
 from orcac.score.recipe import ScoreSummary
 from orcac.stats.intervals import Interval
@@ -46,8 +49,8 @@ class Figure:
     p: float | None = None  # of a difference, not adjusted
     p_holm: float | None = None
     verdict: str = ""
-    usd: float | None  # of the answers that an arm learnt from, or of a baseline's own, and of all reviews of its
-    # answers: the same in all its rows
+    usd: float | None  # of the answers that an arm learnt from and of the reviews by which a judge chose them, or of a
+    # baseline's own answers; and of all reviews of its answers to benchmarks: the same in all its rows
     report: str  # KIND/ID
     answers: str = ""  # KIND/ID of the answers, one for each run that the figure is about
     score: str = ""
@@ -58,13 +61,14 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Figure))
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of a report: its evaluations, a list for each run, and the collect nodes that it paid for.
+    """A row of a report: its evaluations, a list for each run, and the collect nodes and the data that it paid for.
 
     A judge's reviews are part of the evaluations.
     """
 
     runs: Sequence[Sequence[Evaluation]]
     collected: Sequence[str]
+    data: Sequence[str] = ()  # the nodes of an arm's data, which a judge's ratings may have chosen
 
 
 def read_conditions(texts: Iterable[str]) -> Callable[[Figure], bool]:
@@ -223,7 +227,7 @@ def _map_rows(results: Results, recipe: ReportRecipe) -> dict[str, _Row]:
     for arm in recipe.arms:
         collected = dict.fromkeys(dataset.collect for run in arm.runs for dataset in run.datasets)
         name = arm.name if len(recipe.arms) > 1 else results.base
-        rows[name] = _Row([run.evaluations for run in arm.runs], list(collected))
+        rows[name] = _Row([run.evaluations for run in arm.runs], list(collected), list_data(arm))
     for baseline in recipe.baselines:
         collected = dict.fromkeys(ref for one in baseline.evaluations for ref in (one.answers, *one.samples))
         rows[name_baseline(baseline)] = _Row([baseline.evaluations], list(collected))
@@ -234,10 +238,25 @@ def _sum_usd(store: Store, row: _Row, judged: Container[str]) -> float | None:
     """Return the dollars of a row's answers and reviews; None if the record of one is gone."""
     total = 0.0
     scores = dict.fromkeys(one.score for run in row.runs for one in run if one.benchmark in judged)
-    for ref in (*row.collected, *scores):
+    try:
+        rated = list_reviewed(row.data, lambda ref: _read_facts(store, ref))
+    except _Gone:
+        return None
+    for ref in (*row.collected, *scores, *rated):
         if not store.has_record(ref):
             return None
         summary, marker = store.artifact(ref)["summary"], store.marker(ref)
-        kind = CollectSummary if ref in row.collected else ScoreSummary
+        kind = CollectSummary if ref in row.collected else RateSummary if ref in rated else ScoreSummary
         total += kind.from_json(summary, marker).usd or 0.0
     return round(total, 6)
+
+
+class _Gone(Exception):
+    """The record of a node is gone."""
+
+
+def _read_facts(store: Store, ref: str) -> NodeFacts:
+    if not store.has_record(ref):
+        raise _Gone
+    record = store.artifact(ref)
+    return NodeFacts(record["recipe"], record.get("inputs", {}))

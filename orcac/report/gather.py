@@ -14,6 +14,7 @@ from orcac.filter.funnel import count_funnels
 from orcac.filter.recipe import FilterSummary
 from orcac.job import Job
 from orcac.rate.recipe import RateSummary
+from orcac.rate.reviewed import list_reviewed
 from orcac.rate.wording import NodeFacts, describe_choices, describe_order
 from orcac.report.compare import Table, compare_benchmarks
 from orcac.report.protocol import read_protocol
@@ -29,6 +30,7 @@ from orcac.report.recipe import (
     Run,
     TrainedStage,
     is_trained,
+    list_data,
     map_benchmarks,
     name_baseline,
     name_drawn,
@@ -199,6 +201,8 @@ def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) ->
 def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
     stages = tuple(_stage(store, stage) for stage in arm.stages)
     collected = {dataset.collect for run in arm.runs for dataset in run.datasets}
+    paid = [store.summary(CollectSummary, ref).usd for ref in sorted(collected)]
+    paid += [store.summary(RateSummary, ref).usd or 0.0 for ref in list_reviewed(list_data(arm), store.facts)]
     nodes = []
     for run in arm.runs:
         nodes += [run.student] if run.student else []
@@ -219,7 +223,7 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
         steps=sum(stage.steps for stage in stages),
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
-        usd=round(sum(store.summary(CollectSummary, ref).usd for ref in sorted(collected)), 6),
+        usd=round(sum(paid), 6),
         replaced=summary.replaced or "",
     )
 

@@ -28,6 +28,7 @@ __all__ = [
     "Run",
     "TrainedStage",
     "is_trained",
+    "list_data",
     "map_benchmarks",
     "name_baseline",
     "name_drawn",
@@ -98,6 +99,14 @@ class Claim(Frozen):
 
     average: Average = "micro"
     margin: float | None = None  # points within which an arm is called equal to the base
+
+
+def list_data(arm: Arm) -> list[str]:
+    """Return the sample, filter and tokenize nodes of an arm's data."""
+    return [
+        *(ref for run in arm.runs for dataset in run.datasets for ref in (*dataset.prompts, dataset.filter)),
+        *(stage.tokenize for run in arm.runs for stage in run.stages),
+    ]
 
 
 Draws = Sequence[Sequence[Run | Baseline]]  # the runs of a row of the report, by the draw of their data

@@ -256,7 +256,7 @@ class ArmResult:
     steps: int
     tokens: int
     nodes: tuple[str, ...]
-    usd: float | None = None  # of the answers that it learnt from; None in a report of an older orcac
+    usd: float | None = None  # of the answers that it learnt from and a judge's reviews of them; None of an older orcac
     replaced: str = ""  # why the student's chat template is one of orcac, if it is not the model's own
 
 

@@ -104,7 +104,8 @@ def _read_worded(job: Job[ScoreRecipe, ScoreExecution]) -> dict[str, str]:
     (folder,) = job.inputs["form_of"]
     found = {row.id: split_reasoning(row.response)[1] for row in rows.read(folder / "responses.parquet", rows.Response)}
     if empty := sum(not text.strip() for text in found.values()):
-        print_line(f"{job.label}  the teacher has no answer to {empty:,} of {len(found):,} items: their form scores 0")
+        effect = "they are left out" if job.recipe.checkers[0] == "form" else "their form scores 0"
+        print_line(f"{job.label}  the teacher has no answer to {empty:,} of {len(found):,} items: {effect}")
     return found
 
 

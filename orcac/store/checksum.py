@@ -43,7 +43,10 @@ def parse_checked(content: bytes, fields: Collection[str]) -> dict[str, Any]:
     Raises ValueError if it does not match its checksum, or if it has none and a field that is not one of `fields`: the
     name of the checksum may be damaged.
     """
-    record = json.loads(content)
+    try:
+        record = json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(record, dict):
         raise ValueError("it is not an object")
     if has_checksum(content):

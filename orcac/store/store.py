@@ -189,6 +189,9 @@ class Store:
     def verify(self, ref: str) -> Path:
         """Check every file of an artifact and return its folder. Raises StoreError naming the first damaged file."""
         folder, record = self.find_folder(ref), self.artifact(ref)
+        if record["files"] and folder != self.folder(ref) and not self._has_files(ref):
+            fix = "`orcac run` pulls what it needs, and `orcac pull STORE SPEC` all nodes of a spec"
+            raise StoreError(f"{ref}: its files were not pulled from the upstream", fix=fix)
         with contextlib.nullcontext() if folder == self.folder(ref) else _blame_upstream():
             _check_files(folder, record["files"])
         return folder
@@ -289,9 +292,7 @@ class Store:
             record = {**record, "files": files}
             _write(folder / "complete.json", record)
             _write(folder / "artifact.json", record)
-        shutil.rmtree(folder / "work", ignore_errors=True)
-        self.clear_error(ref)
-        (folder / "tries.json").unlink(missing_ok=True)
+        self._clear_tries(ref)
 
     def adopt(self, ref: str, staged: Path, content: bytes) -> None:
         """Publish an artifact of another store: its files, which are under `staged` and were checked, and its record.
@@ -305,8 +306,13 @@ class Store:
                 _move(staged / name, folder / name)
             durable.write(folder / "complete.json", content)
             durable.write(folder / "artifact.json", content)
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        self._clear_tries(ref)
+
+    def _clear_tries(self, ref: str) -> None:
+        """Remove the leftovers of the tries to make a node that is made now."""
+        shutil.rmtree(self.folder(ref) / "work", ignore_errors=True)
         self.clear_error(ref)
+        (self.folder(ref) / "tries.json").unlink(missing_ok=True)
 
     def _check_lease(self, ref: str) -> None:
         """Raise StoreError if this process lost the node's lease, or if there is a link in the node's folder."""

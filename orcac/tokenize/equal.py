@@ -2,8 +2,9 @@
 
 An example of a dataset costs what all answers to the dataset cost, divided by the examples that are left to train on.
 So answers that were rejected, or that do not fit in a row, are paid for by those that are used. The dollars of a stage
-are those of its distinct examples, and of all answers if it uses every example. The tokens are those that the server
-reported; the prices are those of the recipe.
+are those of its distinct examples, and of all answers if it uses every example. If several stages learn from the same
+answers, the stage with the most of them counts. The tokens are those that the server reported; the prices are those of
+the recipe.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ def find_size(
     if mixture.same == "examples":
         examples = sum(one["packed"] for one in counts)
         return Size(examples, f"{examples:,} examples, as many as the other arm has")
-    prices = map(price_answers, inputs["same_answers"], mixture.same_prices)
-    spent = math.fsum(next(prices) * share for one in counts for share in _list_used(one))
+    used = [share for one in counts for share in _list_used(one)]
+    paid: dict[Path, float] = {}  # answers that several stages learn from are paid for once
+    for folder, price, share in zip(inputs["same_answers"], mixture.same_prices, used, strict=True):
+        paid[folder] = max(paid.get(folder, 0.0), price_answers(folder, price) * share)
+    spent = math.fsum(paid.values())
     own = [price_answers(*pair) for pair in zip(inputs["answers"], mixture.prices, strict=True)]
     each = math.fsum(
         part.share * usd / count for part, usd, count in zip(mixture.parts, own, available, strict=True) if count

@@ -134,3 +134,18 @@ def test_an_object_with_a_damaged_name_of_its_checksum_is_damaged() -> None:
     for damaged in (line.replace(b"crc", b"csc"), line.replace(b"1", b"2"), b"[1]", b"{"):
         with pytest.raises(ValueError):
             parse_checked(damaged, ("a",))
+
+
+def test_a_deeply_nested_object_is_damage_and_no_recursion(root: Path) -> None:
+    deep = b'{"a":' + b"[" * 200_000
+    with pytest.raises(ValueError, match="nested"):
+        parse_checked(deep, ("a",))
+    (root / "answers" / "batches" / "live" / "batch.json").write_bytes(deep)
+    with pytest.raises(StoreError, match="is damaged"):
+        read_record(root / "answers" / "batches" / "live")
+
+
+def test_a_lease_beside_the_records_of_a_budget_is_not_one_of_them(root: Path) -> None:
+    """A killed `verify --seal` leaves it there."""
+    (root / "answers" / "budgets" / "mine" / "log" / "lease.json").write_text('{"host": "a", "pid": 1}')
+    assert not check_small_records(root).damaged

@@ -94,6 +94,15 @@ def test_a_figure_is_that_of_the_report(store: Store) -> None:
     assert [row["replicate"] for row in runs] == ["1", "2"] and mean == pytest.approx(half.mean)
 
 
+def test_the_reviews_that_selected_answers_are_among_the_dollars_of_an_arm(tmp_path: Path) -> None:
+    made = studies.publish_study(tmp_path / "store", reviews=0.5)
+    arms = read_json(made.store.folder(made.report) / "results.json").arms
+    assert {arm.usd for arm in arms} == {0.12 + 0.5}
+    assert {figure.usd for figure in list_figures(made.store, [made.report])} == {0.12 + 0.5}
+    shutil.rmtree(made.store.root / "rate")
+    assert {figure.usd for figure in list_figures(made.store, [made.report])} == {None}
+
+
 def test_no_name_is_a_formula_or_reaches_the_terminal(store: Store) -> None:
     names = {row["arm"] for row in read_csv("--where", "study=stones")}
     assert names == {"base", "'=1+1 [31m<b>"}

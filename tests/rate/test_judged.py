@@ -98,6 +98,22 @@ def test_the_best_judged_answer_is_kept_and_every_other_has_a_reason(tmp_path: P
     assert made.summary("filter/d")["rejected"] == {"not selected": 3, "tied points": 4, "unrated": 2}
 
 
+def test_a_judge_that_repeats_its_prompt_gives_no_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+
+    def repeat(question: str, before: int) -> Reply:
+        text = question if "Red." in question else f"{question}\nRating: [[7]]"
+        return Reply({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]})
+
+    with FaultServer(repeat) as server:
+        made = collect(tmp_path, judged(tmp_path, server, **BEST))
+    reviews = list(rows.read(made.path("rate/d/points", "reviews.parquet"), rows.Review))
+    points = [7.0] * 12
+    points[0] = points[3] = None  # the example of the prompt has 5 points
+    assert [review.candidate_points for review in reviews] == points
+    assert made.summary("rate/d/points")["unrated"] == {"judge unread": 2}
+
+
 def test_reviews_are_kept_beside_the_ratings(tmp_path: Path, server: FaultServer) -> None:
     made = collect(tmp_path, judged(tmp_path, server, **BEST))
     reviews = list(rows.read(made.path("rate/d/points", "reviews.parquet"), rows.Review))

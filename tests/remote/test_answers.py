@@ -16,7 +16,7 @@ from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.record import Record, line_of, request_of
 from orcac.chat.ledger.sealed import name_of
 from orcac.errors import StoreError
-from orcac.remote.answers import Counts, pull_answers, push_answers
+from orcac.remote.answers import Counts, fetch_files, pull_answers, push_answers
 from orcac.remote.place import FolderPlace, Place, open_place
 from orcac.store.store import Store
 
@@ -138,6 +138,28 @@ def test_damaged_and_forged_files_of_records_are_refused_and_named(ledger: Path,
     counts = pull(other, place, tmp_path / "staging")
     assert counts.sent == 12 and counts.refused == 1 and flipped.stem in counts.damaged[0]
     assert lines(other) == lines(ledger)
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_itself_and_left_behind_nowhere(ledger: Path, tmp_path: Path) -> None:
+    """Its name is its digest, so only reading it shows the damage."""
+    pytest.importorskip("fsspec")
+    place = open_place(f"memory://lab/{tmp_path.name}")
+    push(ledger, place)
+    file = seal(iter([answer_again(next(read_records(ledger)), "a third question")]), tmp_path / "files")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 4] ^= 1  # neither in the columns that are read first nor in the footer
+    file.write_bytes(content)
+    name = f"{name_of(file)}.parquet"
+    place.put(f"answers/{name}", file)
+    counts = pull(tmp_path / "other", place, tmp_path / "staging")
+    assert counts.sent == 12 and f"{place.label}/answers/{name}" in counts.damaged[0]
+    content[40] ^= 1  # in a column that is read first, also by a push
+    file.write_bytes(content)
+    place.put(f"answers/{name_of(file)}.parquet", file)
+    with pytest.raises(StoreError, match=f"^{place.label}/answers/{name_of(file)}"):
+        push(tmp_path / "other", place)
+    (tmp_path / "staging").mkdir()
+    assert fetch_files(tmp_path / "another", place, tmp_path / "staging") and not (tmp_path / "staging" / name).exists()
 
 
 def test_strange_files_beside_the_records_are_left_alone(ledger: Path, address: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -241,6 +242,86 @@ def test_a_hostile_place_is_refused_and_named(made: Store, tmp_path: Path, attac
     assert not [path for path in other.root.rglob("*") if path.is_symlink()]
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "folder/" * 200 + "x", "prompts.parquet/below"])
+def test_names_that_no_disk_can_hold_together_are_refused_and_the_rest_is_pulled(
+    made: Store, tmp_path: Path, name: str
+) -> None:
+    place, other = FolderPlace(tmp_path / "there"), Store(tmp_path / "other")
+    push(made, place)
+    ref = next(ref for ref in made.refs() if ref.startswith("sample/"))
+    empty = {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}
+    forge(place.root / ref / "artifact.json", lambda record: record["files"].update({name: empty}))  # type: ignore[attr-defined]
+    found, done = pull(place, other)
+    assert f"{place.root / ref}/artifact.json" in found.refused[ref] and len(done) == 2
+    assert set(done.values()) == {""}
+
+
+@pytest.mark.parametrize("size", [10**400, 1 << 63])
+def test_a_size_that_no_file_has_is_refused(made: Store, tmp_path: Path, size: int) -> None:
+    place = FolderPlace(tmp_path / "there")
+    push(made, place)
+    ref = next(ref for ref in made.refs() if ref.startswith("sample/"))
+    forge(place.root / ref / "artifact.json", lambda record: record["files"]["prompts.parquet"].update(bytes=size))  # type: ignore[index]
+    found = artifacts.find_to_pull(Store(tmp_path / "other"), place, [ref])
+    assert "larger than any file" in found.refused[ref] and not found.sizes
+
+
+def test_a_name_that_cannot_be_looked_up_in_a_folder_is_an_error_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"{tmp_path}/x+: cannot be read"):
+        FolderPlace(tmp_path).size("x" * 300)
+
+
+def test_a_push_of_the_same_files_that_was_faster_is_no_refusal(made: Store, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    place, other = (open_place(f"memory://lab/{tmp_path.name}") for _ in range(2))
+    refs, put = made.refs(), place.put
+
+    def be_slower(name: str, *rest: object) -> None:
+        put(name, *rest)  # type: ignore[arg-type]
+        if name == f"{refs[0]}/push.part":
+            assert dict(artifacts.push(made, other, refs[:1], lambda size: None)) == {refs[0]: ""}
+
+    place.put = be_slower  # type: ignore[method-assign]
+    assert dict(artifacts.push(made, place, refs[:1], lambda size: None)) == {refs[0]: ""}
+
+
+def test_a_pull_reports_that_it_waits_for_a_job(
+    made: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, ref = Store(tmp_path / "other"), made.refs()[0]
+    with contextlib.ExitStack() as job:
+        job.enter_context(other.lease(ref))
+        done = threading.Thread(target=pull, args=(FolderPlace(made.root), other, [ref]))
+        done.start()
+        shown = ""
+        while done.is_alive() and "is being made by" not in shown:
+            shown += capsys.readouterr().err
+            time.sleep(0.01)
+        job.close()
+        done.join()
+    assert f"{ref} is being made by" in shown and other.is_own(ref)
+
+
+def test_a_server_whose_library_looks_up_names_alone_is_pushed_to(made: Store, tmp_path: Path) -> None:
+    """That of SFTP, for one, takes no further argument."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Plain(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "plain"
+
+        def info(self, path: str) -> object:
+            return super().info(path)
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return str(MemoryFileSystem._strip_protocol(path.replace("plain://", "memory://")))
+
+    fsspec.register_implementation("plain", Plain, clobber=True)
+    place = open_place(f"plain://lab/{tmp_path.name}")
+    assert set(push(made, place)[1].values()) == {""} and len(push(made, place)[0].present) == 3
+
+
 def test_an_id_is_that_of_the_recipe_also_for_records_of_an_older_orcac(made: Store) -> None:
     """They lack the fields that a recipe has gained since, and may lack a digest."""
     for ref in made.refs():
@@ -260,6 +341,10 @@ def test_an_address_that_cannot_be_used_is_named_without_its_password(tmp_path: 
     for address in (str(tmp_path / "file"), "none://x/y", "simplecache::memory://x", "memory://x?versionId=1"):
         with pytest.raises(InputError):
             open_place(address)
+    for address in ("http://127.0.0.1:1/store?sig=hunter2", "http://127.0.0.1:1/store#hunter2"):
+        with pytest.raises(InputError) as refused:
+            open_place(address)
+        assert "hunter2" not in str(refused.value) and "127.0.0.1:1/store" in str(refused.value)
     place = open_place("http://me:hunter2@127.0.0.1:1/store")
     assert "hunter2" not in place.label and "me" not in place.label.split("/")[2].split(":")[0]
     with pytest.raises(EndpointError) as caught:

@@ -251,7 +251,8 @@ def test_every_row_is_accounted_for(job: Job, results: dict) -> None:
 def test_rows_that_vanish_are_shown(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"b": ("puzzles", BOOLEAN)})
     record = job.by_ref["filter/expert-60"] / "artifact.json"
-    record.write_text(json.dumps({"files": {}, "summary": {"read": 62, "kept": 59, "rejected": {"Timeout": 2}}}))
+    summary = {"read": 62, "kept": 59, "rejected": {"Timeout": 2}}
+    record.write_text(json.dumps({"files": {}, "summary": summary, "recipe": {}}))
     run(job)
     for name in ("report.html", "report.md"):
         assert (job.out / name).read_text().count("does not add up") == 1

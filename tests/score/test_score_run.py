@@ -194,7 +194,7 @@ def test_a_checker_may_give_a_part_of_the_score_and_reads_the_query(tmp_path: Pa
     assert scored[1].others_score == [pytest.approx(10 / 12)]
 
 
-def test_the_form_of_an_answer_is_compared_with_a_teachers(tmp_path: Path) -> None:
+def test_the_form_of_an_answer_is_compared_with_a_teachers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     items = [item(number, "count", str(number)) for number in range(1, 5)]
     job = make_job(tmp_path, items, "number", "form")
     (tmp_path / "teacher").mkdir()
@@ -214,6 +214,7 @@ def test_the_form_of_an_answer_is_compared_with_a_teachers(tmp_path: Path) -> No
     ]
     rows.write(job.input("answers") / "answers.parquet", rows.Answer, answered)
     run(job)
+    assert "the teacher has no answer to 1 of 4 items: their form scores 0" in capsys.readouterr().err
     scored = list(rows.read(job.out / "scores.parquet", rows.Scored))
     assert [row.score for row in scored] == [0, 1, 1, 1]
     assert [row.others_score for row in scored] == [[1.0], [pytest.approx(0.2)], [1.0], [0.0]]
@@ -222,4 +223,5 @@ def test_the_form_of_an_answer_is_compared_with_a_teachers(tmp_path: Path) -> No
     job = dataclasses.replace(job, recipe=ScoreRecipe(checkers=("form",)))
     summary = run(job)
     assert (summary.n, summary.left_out, summary.chance) == (3, 1, 0)
+    assert "the teacher has no answer to 1 of 4 items: they are left out" in capsys.readouterr().err
     assert summary.mean == pytest.approx((1 + 0.2 + 1) / 3)

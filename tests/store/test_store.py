@@ -188,6 +188,16 @@ def test_the_own_artifact_counts_before_that_of_the_upstream_even_without_its_ma
     assert store.is_upstream(REF) and list_tree(lab) == before
 
 
+def test_an_artifact_whose_record_alone_was_fetched_is_pulled_and_not_repaired(tmp_path: Path, lab: Path) -> None:
+    """So it is with an upstream at a URL until `orcac run` pulls the files."""
+    marker = tmp_path / "mirror" / REF / "artifact.json"
+    marker.parent.mkdir(parents=True)
+    marker.write_bytes((lab / REF / "artifact.json").read_bytes())
+    with pytest.raises(StoreError, match=f"{REF}: its files were not pulled") as caught:
+        Store(tmp_path / "mine", tmp_path / "mirror").verify(REF)
+    assert "orcac pull" in caught.value.fix
+
+
 def test_damage_in_the_upstream_is_found_on_use_and_the_fix_changes_nothing_there(tmp_path: Path, lab: Path) -> None:
     (lab / REF / "sub" / "a.txt").write_text("hellO")
     with pytest.raises(StoreError, match=r"lab/.*sub/a\.txt: the file is damaged") as caught:

@@ -47,6 +47,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "losses": stage(dataset="filtered", dollars={"same_as": "few"}),
     "part": stage(dataset="bare", dollars={"same_as": "as-many"}),
     "dollars-mixed": stage(dataset=None, data={"d": 0.4, "bare": 0.6}, dollars={"same_as": "bare"}),
+    "twice": {"stages": {"s": {}, "again": {"dataset": "d", "epochs": 1, "batch": 1}}, "curriculum": ["s", "again"]},
+    "paid-once": stage(dataset="bare", dollars={"same_as": "twice", "stages": ["s", "again"]}, repeat=True),
+    "not-twice": stage(dataset="bare", dollars={"same_as": "base"}, repeat=True),
     "too-dear": stage(dataset="few", dollars={"same_as": "base"}),
     "long": stage(epochs=3, batch=4),
     "as-many-steps": stage(dataset="few", epochs=None, steps={"same_as": "long"}, batch=2),
@@ -129,6 +132,10 @@ def test_a_part_of_a_dataset_costs_its_share_and_shares_keep_their_sizes(made: M
     )
 
 
+def test_answers_that_two_stages_learn_from_are_paid_for_once(made: Made) -> None:
+    assert counts(made, "paid-once")["packed"] == counts(made, "not-twice")["packed"] > 12
+
+
 def test_dollars_that_buy_more_than_there_is_stop_the_run(made: Made) -> None:
     with pytest.raises(InputError, match=r"`few` has 5 examples and its share of the mixture is 1\d"):
         counts(made, "too-dear")
@@ -173,7 +180,7 @@ def test_an_estimate_from_the_answers_agrees_with_the_rows(made: Made, tmp_path:
         rows = flow.rows(planned.ref(address(planned, arm), arm))
         return rows.count.mid * rows.per_row.mid
 
-    for arm in ("as-many", "as-many-of-that", "mixed", "repeated"):
+    for arm in ("as-many", "as-many-of-that", "mixed", "repeated", "paid-once"):
         assert examples(arm) == pytest.approx(counts(made, arm)["packed"], rel=0.1), arm
     for arm in ("dear", "part", "cheap"):
         parts = flow.parts(planned.ref(address(planned, arm), arm))

@@ -175,7 +175,7 @@ def write_unanswered(folder: Path, keys: Iterable[str]) -> None:
     The checksum takes the place of one more key, which an older orcac takes for one.
     """
     content = pack_keys(keys).tobytes()
-    (folder / "left").write_bytes(content + _CHECKSUM % zlib.crc32(content))
+    durable.write(folder / "left", content + _CHECKSUM % zlib.crc32(content))
 
 
 def read_unanswered(folder: Path) -> Keys:

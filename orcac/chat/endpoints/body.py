@@ -19,6 +19,7 @@ __all__ = ["ENCODINGS", "MAX_BYTES", "UnboundedBody", "has_many_values", "read_b
 ENCODINGS = "gzip, deflate"  # those that are decompressed here
 MAX_BYTES = 4 << 20
 _MAX_VALUES = 250_000
+_WITH_HEADER, _WITHOUT_HEADER = 47, -15  # windows of zlib: a header of gzip or zlib, and none
 _PIECE = 1 << 20  # bytes of a file that are decompressed at once
 
 
@@ -61,9 +62,11 @@ async def read_file(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> 
     encoding = encoding.strip().lower()
     if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise UnboundedBody(f"a file in the encoding {encoding[:20]!r}, which was not asked for")
-    decoder = zlib.decompressobj(47) if encoding not in ("", "identity") else None
+    is_encoded, decoder = encoding not in ("", "identity"), None
     came = size = 0
     async for chunk in chunks:
+        if is_encoded and chunk and not decoder:
+            decoder = _find_decoder(chunk)
         came += len(chunk)
         rest = chunk
         while rest:
@@ -80,12 +83,21 @@ async def read_file(chunks: AsyncIterator[bytes], encoding: str, limit: int) -> 
         raise UnboundedBody("a file that is cut off")
 
 
+def _find_decoder(beginning: bytes) -> zlib._Decompress:
+    """Return a decoder of a body that begins so: some servers send `deflate` without its header."""
+    try:
+        zlib.decompressobj(_WITH_HEADER).decompress(beginning, 1)
+    except zlib.error:
+        return zlib.decompressobj(_WITHOUT_HEADER)
+    return zlib.decompressobj(_WITH_HEADER)
+
+
 def _decompress(body: bytearray, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         return bytes(body)
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise UnboundedBody(f"a body in the encoding {encoding[:20]!r}, which was not asked for")
-    for window in (47, -15):  # with a header of gzip or zlib; some servers send `deflate` without one
+    for window in (_WITH_HEADER, _WITHOUT_HEADER):  # some servers send `deflate` without its header
         decoder = zlib.decompressobj(window)
         try:
             content = decoder.decompress(body, MAX_BYTES + 1)

@@ -10,7 +10,7 @@ from orcac.score.judging.reading import read_review
 from orcac.score.recipe import Judge
 from orcac.slots import imitates_slots
 
-__all__ = ["make_review"]
+__all__ = ["make_review", "repeats_prompt"]
 
 
 def make_review(judge: Judge, shown: Shown, response: ChatResponse, key: str) -> rows.Review:
@@ -40,3 +40,9 @@ def make_review(judge: Judge, shown: Shown, response: ChatResponse, key: str) ->
         key=key,
         imitates=shown.candidate is not None and imitates_slots(shown.candidate),
     )
+
+
+def repeats_prompt(prompt: str, review: str) -> bool:
+    """Return whether a review ends as its prompt does after the last slot, so that its number is an example."""
+    end = " ".join(prompt.rpartition(">>>")[2].split())
+    return bool(end) and " ".join(review.split()).endswith(end)

@@ -43,3 +43,12 @@ def test_unanswered_keys_are_read_as_written(tmp_path: Path) -> None:
     keys = ["ff" * 16, "ab" * 15 + "00"]
     write_unanswered(tmp_path, keys)
     assert (read_unanswered(tmp_path) == pack_keys(keys)).all()
+
+
+def test_unanswered_keys_are_replaced_whole(tmp_path: Path) -> None:
+    """A kill in the middle of a write would leave some of the keys."""
+    write_unanswered(tmp_path, ["ff" * 16])
+    (tmp_path / "before").hardlink_to(tmp_path / "left")
+    content = (tmp_path / "left").read_bytes()
+    write_unanswered(tmp_path, ["ab" * 16])
+    assert (tmp_path / "before").read_bytes() == content
