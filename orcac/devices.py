@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from orcac.errors import InputError
+from orcac.errors import MachineError
 from orcac.store.locks import try_hold
 
 __all__ = ["count_cores", "find_gpus", "hold_gpus"]
@@ -52,7 +52,7 @@ def hold_gpus(count: int, *, gpus: Sequence[str] | None = None, folder: Path | N
     folder = folder or Path(tempfile.gettempdir()) / f"orcac-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise InputError(f"{folder}: belongs to another user, and is to have the locks of GPUs", fix="set TMPDIR")
+        raise MachineError(f"{folder}: belongs to another user, and is to have the locks of GPUs", fix="set TMPDIR")
     with contextlib.ExitStack() as locks:
         while not (held := _lock(locks, count, gpus, folder)):
             time.sleep(random.uniform(0, 2 * _POLL_S))

@@ -126,7 +126,7 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
             return work()
     except OrcacError as error:
         short_of: Cause = "memory" if isinstance(error, KilledError) else ""
-        is_final = isinstance(error, InputError) and not isinstance(error, MachineError)
+        is_final = isinstance(error, InputError) and not _may_pass(error)
         store.record_error(ref, str(error), error.exit_code, short_of=short_of, is_final=is_final)
         raise
     except Exception as error:
@@ -134,6 +134,13 @@ def _run_recording_errors(store: Store, kind: str, *, ref: str, work: Callable[[
         text = f"{type(error).__name__}: {error} (a bug in orcac; the log has the traceback)"
         store.record_error(ref, text, 1, short_of=short_of)
         raise
+
+
+def _may_pass(error: InputError) -> bool:
+    """Return whether the same input may do at another try: the cause is a machine, its file system or its devices."""
+    cause = error.__cause__ or error.__context__
+    is_of_system = isinstance(cause, RuntimeError) or (isinstance(cause, OSError) and cause.errno is not None)
+    return isinstance(error, MachineError) or is_of_system
 
 
 def _prepare_job(plan: Plan, store: Store, node: Node, *, folder: Path, part: str = "") -> Job[Recipe, Execution]:

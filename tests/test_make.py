@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from orcac import rows
 from orcac.cli import cli
-from orcac.errors import InputError, StoreError
+from orcac.errors import InputError, StoreError, as_input_error
 from orcac.make import make, make_shard
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
@@ -21,6 +21,7 @@ from orcac.plan.state import read_state
 from orcac.sample import run as sample_run
 from orcac.spec.load import load
 from orcac.store.store import Store
+from orcac.store.tries import refuse_known_error
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -170,6 +171,22 @@ def test_wrong_input_ends_the_next_try_of_a_run_until_the_plan_is_run_anew(
     monkeypatch.setenv("ORCAC_RUN", "two")
     assert CliRunner().invoke(cli, ["make", ref]).exit_code == 0
     assert not Path("store", ref, "error.json").exists()
+
+
+@pytest.mark.parametrize("cause", [OSError(116, "Stale file handle"), RuntimeError("CUDA out of memory")])
+def test_an_error_of_the_machine_is_tried_again_in_the_same_run(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception
+) -> None:
+    def run(job: object) -> None:
+        with as_input_error("the student cannot be loaded", fix="give all its files"):
+            raise cause
+
+    monkeypatch.setattr(sample_run, "run", run)
+    monkeypatch.setenv("ORCAC_RUN", "one")
+    store, ref = Store(tmp_path), next(ref for ref in plan.nodes if ref.startswith("sample/"))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        make(plan, store, ref)
+    refuse_known_error(store.folder(ref))
 
 
 def test_shards_of_an_evaluation_change_no_file(tmp_path: Path) -> None:

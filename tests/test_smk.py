@@ -83,8 +83,9 @@ def test_answers_wait_for_the_pretrained_students_that_are_trained_on_them(
         monkeypatch.setenv(f"ORCAC_{variable}", value)
         assert not list_waits(few), "this run makes no student"
         monkeypatch.delenv(f"ORCAC_{variable}")
-    monkeypatch.setenv("ORCAC_UNTIL", "tokenize")
-    assert list_waits(few) == {student}
+    for kinds in ("tokenize", "student,collect"):
+        monkeypatch.setenv("ORCAC_UNTIL", kinds)
+        assert list_waits(few) == {student}
     monkeypatch.delenv("ORCAC_UNTIL")
     shard = folder / "store" / pool / "shards" / "1-of-2" / "done.json"
     shard.parent.mkdir(parents=True)
@@ -299,7 +300,9 @@ def test_a_profile_chains_kinds_and_makes_some_on_the_login_node(folder: Path) -
     shard = SimpleNamespace(id=addresses["collect/pool"].partition("/")[2], shard="1-of-2")
     assert rules.group("collect")(shard) == f"orcac:collect/pool@base.{shard.id[:6]}.1-of-2"  # type: ignore[misc]
     assert rules.is_local("report") and rules.group("report") is None and not rules.is_local("sample")
-    assert len({Rules().group("filter")(of_node(ref)) for ref in plan.nodes if ref.startswith("filter/")}) == 2  # type: ignore[misc]
+    assert rules.group("filter") and Rules().group("filter") is None, "a local run has no groups"
+    find_group = Rules({"chained": ""}).group("filter")
+    assert len({find_group(of_node(ref)) for ref in plan.nodes if ref.startswith("filter/")}) == 2  # type: ignore[misc]
 
 
 def test_an_evaluation_that_version_1_made_requests_no_gpu(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,25 @@ def slurm(
         fix = "name a folder that you can write to"
         raise InputError(f"{path}: cannot be written ({error.strerror})", fix=fix) from None
     click.echo(f"{path} is written\nrun a spec with it: orcac run SPEC --profile {shlex.quote(folder)}")
+
+
+def refuse_missing_profile(arguments: Sequence[str], folder: Path) -> None:
+    """Raise InputError if Snakemake's arguments name a profile that is neither in `folder`, where it runs, nor in its
+    own configuration."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, _, value = argument.partition("=")
+        name = value or following
+        if option != "--profile" or not name or (folder / name).exists():
+            continue
+        from snakemake.common import get_appdirs  # slow to import
+
+        known = get_appdirs()
+        if not any((Path(place) / name).exists() for place in (known.user_config_dir, known.site_config_dir)):
+            raise InputError(
+                f"--profile {name}: there is no such profile in {folder} or {known.user_config_dir}",
+                fix="write one of your own with `orcac profile slurm`, or the folder of a study, which has the profile "
+                "`slurm`, with `orcac init`",
+            )
 
 
 def _check(option: str, value: str | None, form: re.Pattern[str]) -> str | None:

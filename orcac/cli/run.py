@@ -31,6 +31,7 @@ from orcac.cli.common import (
 )
 from orcac.cli.live import find_terminal, live_display
 from orcac.cli.outcome import describe_failures, describe_outcome
+from orcac.cli.profile import refuse_missing_profile
 from orcac.cli.report import show
 from orcac.cli.until import describe_unchecked, list_wanted, read_until
 from orcac.cli.upstream import look_upstream, pull_needed
@@ -89,6 +90,7 @@ def run_specs(
     plan, experiments = compile_specs(specs)
     check_locks(plan)
     study = study or find_study(specs)
+    refuse_missing_profile(further, study.work_folder())
     store = study.store
     look_upstream(plan, study)
     check_memory(plan, experiments, store)

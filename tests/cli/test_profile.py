@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 
 from orcac.cli import cli
+from orcac.cli.profile import refuse_missing_profile
 from orcac.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,28 @@ def test_a_profile_is_the_shipped_one_with_the_given_names(tmp_path: Path, monke
     assert profile["config"]["chained"] == "sample collect filter rate tokenize score", "those of one partition"
     assert (profile["jobs"], profile["slurm-requeue"]) == (20, True)
     assert "# seconds in which a shared file system" in site.read_text(), "the comments stay"
+
+
+def test_a_run_with_a_profile_that_is_missing_names_the_commands_that_write_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("ORCAC_STORE", "ORCAC_PLAN"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "orcac: 1\nname: x\nqueries: {q: {format: puzzles, task: boolean_expressions, size: [3, 5], take: 20}}\n"
+        "teachers: {t: {model: expert, endpoint: {kind: solver}}}\ndatasets: {d: {teacher: t, queries: [q]}}\n"
+    )
+    for arguments in (["--profile", "slurm"], ["--profile=slurm"]):
+        with pytest.raises(InputError, match="no such profile in") as caught:
+            CliRunner().invoke(cli, ["run", str(spec), *arguments], catch_exceptions=False)
+        assert "`orcac profile slurm`" in caught.value.fix and "`orcac init`" in caught.value.fix
+    assert not (tmp_path / "ORCAC_STORE").exists()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "snakemake" / "mine").mkdir(parents=True)
+    (tmp_path / "site").mkdir()
+    refuse_missing_profile(["--profile", "mine", "--profile", "site", "--profile", str(tmp_path / "site")], tmp_path)
 
 
 @pytest.mark.parametrize("option", ["--account", "--partition", "--gpu-partition", "--qos", "--mail"])
