@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def slurm(
 def refuse_missing_profile(arguments: Sequence[str], folder: Path) -> None:
     """Raise InputError if Snakemake's arguments name a profile that is neither in `folder`, where it runs, nor in its
     own configuration."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         option, _, value = argument.partition("=")
         name = value or following
         if option != "--profile" or not name or (folder / name).exists():
