@@ -66,6 +66,7 @@ def test_a_run_with_a_profile_that_is_missing_names_the_commands_that_write_one(
     (tmp_path / "config" / "snakemake" / "mine").mkdir(parents=True)
     (tmp_path / "site").mkdir()
     refuse_missing_profile(["--profile", "mine", "--profile", "site", "--profile", str(tmp_path / "site")], tmp_path)
+    refuse_missing_profile([], tmp_path)
 
 
 @pytest.mark.parametrize("option", ["--account", "--partition", "--gpu-partition", "--qos", "--mail"])
