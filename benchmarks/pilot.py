@@ -1,4 +1,4 @@
-"""How often the range of `orcac cost` holds the price of the answers to come, after a pilot of few answers.
+"""Measure how often the range of `orcac cost` contains the price of the remaining answers, after a small pilot.
 
     ORCAC_DATA=DATA python benchmarks/pilot.py          # the table of docs/cost-model.md; five CPU minutes
     ORCAC_DATA=DATA python benchmarks/pilot.py 300      # with 300 pilots of each kind
@@ -39,7 +39,8 @@ class Lengths(NamedTuple):
 def main(pilots: int) -> None:
     """Print a row for each kind of pilot."""
     recorded = dict(read_recorded(Path(os.environ["ORCAC_DATA"])))
-    print("| answers | n | CV | skewness | pilot | 1 ± 1/√n holds | range holds | too low, too high | width |")
+    names = ("answers", "n", "CV", "skewness", "pilot", "covered by 1 ± 1/√n", "covered by the range")
+    print(f"| {' | '.join(names)} | price above, below | width |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, lengths in recorded.items():
         sizes = (10, 25, 50, 200) if name == "GPT-4 on FLASK" else (50,)

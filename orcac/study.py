@@ -39,7 +39,7 @@ class Study:
     root: Path  # absolute
     store: Store
     plan: Path  # the plan file
-    upstream_url: str = ""  # the address of an upstream at a URL; "" if there is none, and in jobs
+    upstream_url: str = ""  # the address of an upstream at a URL; "" without one, and in jobs
 
     def work_folder(self) -> Path:
         """Return the folder in which Snakemake works: the root, or the working folder if the root is read-only."""

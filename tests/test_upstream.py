@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import survey
 from click.testing import CliRunner
+from survey import MORE, SPEC
 
 from orcac.chat.ledger.files import read_records
 from orcac.cli import cli
@@ -22,15 +24,6 @@ from orcac.plan.plan import Plan
 from orcac.smk import find_study_folder
 from orcac.spec.load import load
 from orcac.store.store import Store
-
-SPEC = """\
-orcac: 1
-name: survey
-queries: {counting: {format: puzzles, task: object_counting, size: [2, 4], take: 12}}
-teachers: {solver: {model: expert, endpoint: {kind: solver}}}
-datasets: {all: {teacher: solver, queries: [counting]}}
-"""
-MORE = SPEC.replace("]}}\n", "]}, few: {teacher: solver, sample: {from: all, take: 5}}}\n")
 
 
 def list_tree(folder: Path) -> list[tuple[str, int, int, int]]:
@@ -45,10 +38,7 @@ def set_modes(top: Path, folder: int, file: int) -> None:
 
 
 def orcac(*arguments: str) -> str:
-    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
-    if result.exception:
-        raise result.exception
-    return result.output
+    return survey.orcac(*arguments).output
 
 
 def read_plan(spec: Path) -> Plan:
@@ -61,11 +51,7 @@ def read_plan(spec: Path) -> Plan:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a store with all nodes of SPEC."""
     folder = tmp_path_factory.mktemp("lab")
-    (folder / "mine.yaml").write_text(SPEC)
-    plan, store = read_plan(folder / "mine.yaml"), Store(folder / "store")
-    for ref in plan.nodes:
-        make(plan, store, ref)
-    return store.root
+    return survey.make_all(folder)[1].root
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ def sentence_end(text: str, at: int) -> int:
 
 
 def end_before(text: str, at: int) -> int:
-    """Return the last of `sentence_ends` before `at`, -1 if there is none."""
+    """Return the last of `sentence_ends` before `at`, or -1."""
     while (at := max(text.rfind(sign, 0, at) for sign in "\n.!?")) >= 0:
         at = _first_sign(text, at) if text[at] != "\n" else at
         match = _STOP.match(text, at)

@@ -222,6 +222,12 @@ def size_jobs(plan: Plan, experiments: Sequence[Experiment], store: Store) -> li
     return lines
 
 
+def split_target(target: str) -> tuple[str, str | None]:
+    """Return the spec and the arm of SPEC or SPEC:ARM; None if no arm is named."""
+    head, _, arm = target.rpartition(":")
+    return (target, None) if Path(target).exists() or not head else (head, arm)
+
+
 def unknown_arm(experiment: Experiment, arm: str) -> InputError:
     """Return the error of an arm that a spec does not have, with the nearest one."""
     near = difflib.get_close_matches(arm, experiment.arms, n=1)

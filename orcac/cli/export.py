@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orcac.cli.common import compile_specs, unknown_arm, warn_outdated
+from orcac.cli.common import compile_specs, split_target, unknown_arm, warn_outdated
 from orcac.cli.completion import SpecArm
 from orcac.errors import InputError
 from orcac.spec.arms import BASE
@@ -73,8 +73,8 @@ def command(
         raise InputError("--public is about a push", fix="add `--push OWNER/NAME`, or leave it out")
     if dataset is None and (rejected or form != "messages"):
         raise InputError("a student has no rows", fix="add `--dataset NAME`, or leave out --form and --rejected")
-    head, _, arm = target.rpartition(":")
-    spec, arm = (target, BASE) if Path(target).exists() or not head else (head, arm)
+    spec, named = split_target(target)
+    arm = BASE if named is None else named
     plan, (experiment,) = compile_specs([spec])
     if arm not in experiment.arms:
         raise unknown_arm(experiment, arm)

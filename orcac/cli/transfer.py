@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orcac.cli.common import compile_specs, unknown_arm
+from orcac.cli.common import compile_specs, split_target, unknown_arm
 from orcac.errors import OrcacError
 from orcac.plan.asking import find_origin
 from orcac.spec.load import Experiment
@@ -94,7 +93,7 @@ def select(targets: Sequence[str]) -> Selection:
     """Return the nodes and the models of SPEC or SPEC:ARM arguments; of none, the whole store of the study here."""
     if not targets:
         return Selection(find_study(), None, None)
-    chosen = [_split(target) for target in targets]
+    chosen = [split_target(target) for target in targets]
     specs = list(dict.fromkeys(spec for spec, _ in chosen))
     plan, experiments = compile_specs(specs)
     by_spec = dict(zip(specs, experiments, strict=True))
@@ -102,24 +101,18 @@ def select(targets: Sequence[str]) -> Selection:
     models: set[tuple[str, str]] = set()
     for spec, arm in chosen:
         experiment = by_spec[spec]
-        if arm and arm not in experiment.arms:
+        if arm is not None and arm not in experiment.arms:
             raise unknown_arm(experiment, arm)
         item = plan.experiments[experiment.base.spec.name]
-        arms = item.arms.values() if not arm else [item.arms[arm]]
-        refs += [ref for arm_refs in arms for ref in arm_refs] + ([] if arm else plan.closure(item.targets))
+        arms = item.arms.values() if arm is None else [item.arms[arm]]
+        refs += [ref for arm_refs in arms for ref in arm_refs] + (plan.closure(item.targets) if arm is None else [])
         models |= _list_models(experiment, arm)
     return Selection(find_study(specs), list(dict.fromkeys(refs)), models)
 
 
-def _split(target: str) -> tuple[str, str]:
-    """Return the spec and the arm, "" if none is named, in SPEC or SPEC:ARM."""
-    head, _, arm = target.rpartition(":")
-    return (target, "") if Path(target).exists() or not head else (head, arm)
-
-
-def _list_models(experiment: Experiment, name: str) -> set[tuple[str, str]]:
-    """Return (model, origin) of each teacher in an arm of a spec; "": in all arms."""
-    arms = [arm for other, arm in experiment.arms.items() if name in ("", other)]
+def _list_models(experiment: Experiment, name: str | None) -> set[tuple[str, str]]:
+    """Return (model, origin) of each teacher in an arm of a spec; None: in all arms."""
+    arms = [arm for other, arm in experiment.arms.items() if name in (None, other)]
     teachers = [teacher for arm in arms for teacher in arm.spec.teachers.values()]
     return {(teacher.model, find_origin(teacher.endpoint)) for teacher in teachers}
 

@@ -41,7 +41,7 @@ __all__ = ["JudgedAnswers", "judge_answers"]
 class JudgedAnswers:
     """The ratings of all answers in order, and the counts and the price of the reviews. A review counts once."""
 
-    ratings: list[float | str] = field(default_factory=list)  # points, or the reason for which there are none
+    ratings: list[float | str] = field(default_factory=list)  # points, or the reason why an answer has no points
     reviews: int = 0  # answers that the judge was shown
     cut: int = 0  # answers that were cut off or are empty
     imitating: int = 0  # answers that imitate the marks of the prompt, or hold a verdict

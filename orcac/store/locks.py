@@ -147,7 +147,7 @@ def is_own(path: Path) -> bool:
 
 
 def read_owner(path: Path) -> Owner:
-    """Read an owner file. Raises FileNotFoundError if there is none.
+    """Read an owner file. Raises FileNotFoundError if it does not exist.
 
     The record is {} if the file is not readable: while it is being written, after a crash that cut it short, or without
     the permission. It then counts by its age alone.

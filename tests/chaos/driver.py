@@ -39,7 +39,7 @@ class Undisturbed(NamedTuple):
 
 @dataclasses.dataclass
 class Record:
-    """What happened in all rounds so far."""
+    """The counts of failures and results, over all rounds so far."""
 
     rounds: int = 0
     runs: int = 0

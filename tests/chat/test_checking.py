@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from survey import SPEC, lay_out
 
 from orcac.chat.batch.files import Batch, encode_request, read_record, read_unanswered, write_record, write_unanswered
 from orcac.chat.checking import check_small_records, seal_small_records
@@ -19,19 +20,8 @@ from orcac.chat.settings import Sampling
 from orcac.cli import cli
 from orcac.errors import StoreError
 from orcac.make import make, make_shard
-from orcac.plan.lower import lower
-from orcac.plan.plan import Plan
-from orcac.spec.load import load
 from orcac.store.checksum import add_checksum, parse_checked
-from orcac.store.store import Store
 
-SPEC = """\
-orcac: 1
-name: survey
-queries: {counting: {format: puzzles, task: object_counting, size: [2, 4], take: 4}}
-teachers: {solver: {model: expert, endpoint: {kind: solver}}}
-datasets: {all: {teacher: solver, queries: [counting]}}
-"""
 FLIPS = 40  # in each file
 
 
@@ -39,9 +29,7 @@ FLIPS = 40  # in each file
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a spent budget, a batch under way, a settled one that left questions, and a finished shard."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "mine.yaml").write_text(SPEC)
-    plan, store = Plan(), Store(folder / "store")
-    lower(plan, load(folder / "mine.yaml"))
+    plan, store = lay_out(folder, SPEC.replace("take: 12", "take: 4"))
     for ref in plan.nodes:
         if ref.startswith("sample/"):
             make(plan, store, ref)

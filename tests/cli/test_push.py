@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+import survey
+from click.testing import CliRunner
+from survey import orcac
 
 from orcac.chat.ledger.files import read_records
 from orcac.cli import cli
@@ -18,25 +20,15 @@ from orcac.plan.plan import Plan
 from orcac.spec.load import load
 from orcac.store.store import Store
 
-SPEC = """\
-orcac: 1
-name: survey
-queries: {counting: {format: puzzles, task: object_counting, size: [2, 4], take: 8}}
-teachers: {solver: {model: expert, endpoint: {kind: solver}}}
-datasets: {all: {teacher: solver, queries: [counting]}}
-ablations: {fewer: {queries: {counting: {take: 5}}}}
-"""
+SPEC = survey.SPEC.replace("take: 12", "take: 8") + "ablations: {fewer: {queries: {counting: {take: 5}}}}\n"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study in which the base of SPEC is made, and its arm is not."""
     folder = tmp_path_factory.mktemp("mine")
-    (folder / "mine.yaml").write_text(SPEC)
-    plan, store = Plan(), Store(folder / "store")
-    lower(plan, load(folder / "mine.yaml"))
-    for ref in plan.closure(plan.experiments["survey"].arms["base"]):
-        make(plan, store, ref)
+    plan, store = survey.lay_out(folder, SPEC)
+    survey.make_nodes(plan, store, plan.closure(plan.experiments["survey"].arms["base"]))
     return folder
 
 
@@ -47,13 +39,6 @@ def study(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(made, tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "mine")
     return tmp_path
-
-
-def orcac(*line: str) -> Result:
-    result = CliRunner().invoke(cli, list(line), standalone_mode=False)
-    if result.exception:
-        raise result.exception
-    return result
 
 
 def test_a_colleague_gets_all_and_asks_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from places import SPEC, set_keys
+from places import set_keys
+from survey import make_all
 
-from orcac.make import make
-from orcac.plan.lower import lower
-from orcac.plan.plan import Plan
-from orcac.spec.load import load
 from orcac.store.store import Store
 
 
@@ -20,12 +17,7 @@ from orcac.store.store import Store
 def made(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with the three nodes and the twelve answers of SPEC, which lies beside it as `mine.yaml`."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "mine.yaml").write_text(SPEC)
-    plan, store = Plan(), Store(folder / "store")
-    lower(plan, load(folder / "mine.yaml"))
-    for ref in plan.nodes:
-        make(plan, store, ref)
-    return store
+    return make_all(folder)[1]
 
 
 @pytest.fixture(scope="session")

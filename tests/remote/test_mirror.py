@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from places import SPEC, set_keys
+from places import set_keys
+from survey import MORE, orcac
 
 from orcac.chat.ledger.files import read_records
-from orcac.cli import cli
 from orcac.errors import EndpointError, InputError
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
@@ -22,8 +21,6 @@ from orcac.remote.answers import push_answers
 from orcac.remote.place import open_place
 from orcac.spec.load import load
 from orcac.store.store import Store
-
-MORE = SPEC.replace("]}}\n", "]}, few: {teacher: solver, sample: {from: all, take: 5}}}\n")
 
 
 @pytest.fixture
@@ -41,13 +38,6 @@ def study(made: Store, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("mine.yaml").write_text(MORE)
     Path("orcac.toml").write_text(f'upstream = "{address}"\n')
     return address
-
-
-def orcac(*line: str) -> Result:
-    result = CliRunner().invoke(cli, list(line), standalone_mode=False)
-    if result.exception:
-        raise result.exception
-    return result
 
 
 def test_a_run_pulls_what_it_needs_and_asks_nothing_that_the_upstream_has(study: str, made: Store) -> None:

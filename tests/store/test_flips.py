@@ -11,37 +11,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from survey import make_all
 
 from orcac.chat.ledger.files import check_records, read_records
 from orcac.chat.ledger.forgotten import RecordId, forget
 from orcac.chat.ledger.sealing import seal
 from orcac.cli import cli
 from orcac.errors import StoreError
-from orcac.make import make
-from orcac.plan.lower import lower
-from orcac.plan.plan import Plan
-from orcac.spec.load import load
 from orcac.store.store import Store
 
-SPEC = """\
-orcac: 1
-name: survey
-queries: {counting: {format: puzzles, task: object_counting, size: [2, 4], take: 12}}
-teachers: {solver: {model: expert, endpoint: {kind: solver}}}
-datasets: {all: {teacher: solver, queries: [counting]}}
-"""
 FLIPS = 300
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a store with a node of each kind of SPEC, a log, a sealed file and a forgotten answer."""
+    """The folder of a store with a node of each kind of survey.SPEC, a log, a sealed file and a forgotten answer."""
     folder = tmp_path_factory.mktemp("flips")
-    (folder / "mine.yaml").write_text(SPEC)
-    plan, store = Plan(), Store(folder / "store")
-    lower(plan, load(folder / "mine.yaml"))
-    for ref in plan.nodes:
-        make(plan, store, ref)
+    _, store = make_all(folder)
     (log,) = store.answers.glob("*.jsonl")
     shutil.copy(log, folder / "copy.jsonl")
     age(log)

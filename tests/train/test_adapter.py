@@ -1,24 +1,19 @@
 """Tests of orcac/train/adapter.py: stages that train LoRA matrices, in one process and in two, killed and resumed."""
 
-import contextlib
 import dataclasses
 import functools
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 import train_child
+from interrupted import check_same_bits
 from safetensors.torch import load_file
 from train_child import read_contents, read_metrics
 
 from orcac.errors import InputError
 from orcac.train import adapter
 from orcac.train.checkpoints import find_newest
-from orcac.train.data import PackedRows
 from orcac.train.recipe import Lora
 from orcac.train.run import run
 
@@ -82,24 +77,7 @@ def test_an_adapter_learns_and_is_stored_as_it_is_and_merged(adapted, inputs):
 
 
 def test_an_adapter_that_was_killed_and_terminated_ends_with_the_same_bits(tmp_path, adapted, inputs, monkeypatch):
-    job = adapted[0]
-    places = ["log:5", "save:10"]
-    command = [sys.executable, train_child.__file__, *map(str, (tmp_path, *inputs)), *places]
-    environment = {"ORCAC_TEST_RECIPE": RECIPE.model_dump_json()}
-    child = subprocess.run(command, capture_output=True, check=False, env=os.environ | environment)
-    assert child.returncode == 0, child.stderr.decode()
-    for place in places:
-        made = read_contents(tmp_path / place / "out1")
-        assert "adapter/adapter_model.safetensors" in made
-        for name, content in made.items():
-            assert content == (job.out / name).read_bytes(), (place, name)
-    monkeypatch.setattr(PackedRows, "collate", PackedRows.collate)  # restores it at the end
-    train_child.signal_at_call("fetch", 20, signal.SIGTERM)
-    for stopped in (True, False):
-        again = train_child.job(tmp_path / "term", *inputs, recipe=RECIPE, keep_optimizer=True)
-        with pytest.raises(SystemExit) if stopped else contextlib.nullcontext():
-            run(again)
-    assert read_contents(again.out) == read_contents(job.out)
+    check_same_bits(tmp_path, inputs, adapted[0], monkeypatch)
 
 
 def test_a_next_stage_goes_on_with_the_adapter_and_its_optimizer(tmp_path, adapted, inputs):

@@ -20,16 +20,15 @@ from orcac.chat.ledger.files import read_records
 from orcac.chat.ledger.forgotten import Forgotten, RecordId
 from orcac.chat.ledger.index import Index
 from orcac.chat.ledger.ledger import Ledger
-from orcac.chat.ledger.record import NotARecord, Record, cap_of, line_of, parse_and_verify
+from orcac.chat.ledger.record import Record, cap_of
 from orcac.chat.ledger.sealed import DICTIONARY_COLUMNS, SCHEMA, name_of, row_of
-from orcac.chat.ledger.upstream import Adopted
+from orcac.chat.ledger.upstream import Adopted, append_checked
 from orcac.rows import batched
 
 __all__ = ["add_records", "read_unsettled", "write_sealed"]
 
 _GROUP = 2048  # records of a row group
 _FILE = 50_000  # records of a file: a transfer that is cut short sends one file again
-_TOGETHER = 1000  # records that become durable together
 
 
 def read_unsettled(
@@ -73,21 +72,7 @@ def add_records(folder: Path, records: Iterable[Record]) -> Adopted:
     """
 
     async def add() -> Adopted:
-        copied = refused = 0
-        pending: list[asyncio.Future[None]] = []
         async with Ledger(folder, np.empty(0, "S16")) as ledger:
-            for record in records:
-                try:
-                    checked = parse_and_verify(line_of(record))
-                except (NotARecord, ValueError):
-                    refused += 1
-                    continue
-                pending.append(ledger.append_record(checked))
-                copied += 1
-                if len(pending) == _TOGETHER:
-                    await asyncio.gather(*pending)
-                    pending.clear()
-            await asyncio.gather(*pending)
-        return Adopted(copied, refused)
+            return await append_checked(ledger, records)
 
     return asyncio.run(add())

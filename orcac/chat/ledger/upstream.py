@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,23 +56,35 @@ async def adopt(folder: Path, upstream: Path, wanted: Keys, cap: int) -> Adopted
         finally:
             theirs.close()
         keys = {digits[start : start + 32] for start in range(0, len(digits), 32)}
-        copied = refused = 0
-        pending: list[asyncio.Future[None]] = []
-        for record in read_upstream(folder, upstream, keys) if keys else ():
-            try:
-                checked = parse_and_verify(line_of(record))
-            except (NotARecord, ValueError):
-                refused += 1
-                continue
-            low, high = served_caps(cap_of(checked), response_of(checked))
-            if not low <= cap <= high:
-                continue
-            pending.append(ledger.append_record(checked))
-            copied += 1
-            if len(pending) == _TOGETHER:
-                await asyncio.gather(*pending)
-                pending.clear()
-        await asyncio.gather(*pending)
+
+        def settles(record: Record) -> bool:
+            low, high = served_caps(cap_of(record), response_of(record))
+            return low <= cap <= high
+
+        return await append_checked(ledger, read_upstream(folder, upstream, keys) if keys else (), settles)
+
+
+async def append_checked(
+    ledger: Ledger, records: Iterable[Record], keep: Callable[[Record], bool] = lambda record: True
+) -> Adopted:
+    """Append records from elsewhere that `keep` selects, with their times. One without the key of its request is
+    refused."""
+    copied = refused = 0
+    pending: list[asyncio.Future[None]] = []
+    for record in records:
+        try:
+            checked = parse_and_verify(line_of(record))
+        except (NotARecord, ValueError):
+            refused += 1
+            continue
+        if not keep(checked):
+            continue
+        pending.append(ledger.append_record(checked))
+        copied += 1
+        if len(pending) == _TOGETHER:
+            await asyncio.gather(*pending)
+            pending.clear()
+    await asyncio.gather(*pending)
     return Adopted(copied, refused)
 
 
