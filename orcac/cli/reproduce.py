@@ -157,10 +157,9 @@ def _show(result: Reproduced, label: str, store: Store) -> None:
     others = ", ".join(f"{same:,} of {made:,} {kind}" for kind, (same, made) in result.others.items())
     if others:
         click.echo(f"may differ     the bytes are the same in {others}")
-    for name in result.left_out[:_LISTED]:
-        click.echo(clean(f"not made       {name}: its judge would be asked about the new answers"))
-    if len(result.left_out) > _LISTED:
-        click.echo(f"not made       {len(result.left_out) - _LISTED:,} more such scores")
+    if result.left_out:
+        named = ", ".join(result.left_out)
+        click.echo(clean(f"not made       scores of {named}: a judge would be asked about the new answers"))
     if result.arms:
         click.echo()
         table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)

@@ -71,7 +71,7 @@ class Reproduced:
     changed: tuple[Changed, ...]  # those that have not
     others: dict[str, tuple[int, int]]  # kind -> nodes that read a student: with the archive's bytes, all that are made
     arms: tuple[ArmReplay, ...]
-    left_out: tuple[str, ...]  # labels of the scores that are not made again, since a model would be asked
+    left_out: tuple[str, ...]  # benchmarks whose scores are not made again, since a judge would be asked
 
     @property
     def holds(self) -> bool:
@@ -92,15 +92,15 @@ def compare_replay(plan: Plan, store: Store, archive: Archive) -> Reproduced:
             kept[kind] = kept.get(kind, 0) + 1
         else:
             changed.append(_describe_change(ref, plan.nodes[ref].label, theirs, ours))
-    again = {*remade}
+    again, experiments = {*remade}, list(plan.experiments.values())
+    arms = (arm for item in experiments for arm in _compare_arms(plan, item, store, archive, again))
+    left_out = (name for item in experiments for name in _list_left_out(plan, item, again))
     return Reproduced(
         exact=kept,
         changed=tuple(changed),
         others=others,
-        arms=tuple(
-            arm for item in plan.experiments.values() for arm in _compare_arms(plan, item, store, archive, again)
-        ),
-        left_out=tuple(node.label for ref, node in plan.nodes.items() if node.kind == "score" and ref not in again),
+        arms=tuple(arms),
+        left_out=tuple(dict.fromkeys(left_out)),
     )
 
 
@@ -165,13 +165,25 @@ def _compare_arms(
         )
 
 
+def _list_left_out(plan: Plan, experiment: Experiment, remade: Container[str]) -> Iterator[str]:
+    """Yield the benchmark of each score that is not made again."""
+    for arm in _read_report(plan, experiment).arms:
+        yield from (one.benchmark for run in arm.runs for one in run.evaluations if one.score not in remade)
+
+
+def _read_report(plan: Plan, experiment: Experiment) -> ReportRecipe:
+    """Return the recipe of an experiment's report, without arms if it only collects answers."""
+    recipe = plan.nodes[experiment.report].recipe if experiment.report else ReportRecipe(arms=())
+    assert isinstance(recipe, ReportRecipe)
+    return recipe
+
+
 def _list_scores(
     plan: Plan, experiment: Experiment, remade: Container[str]
 ) -> dict[tuple[str, Average], dict[str, list[str]]]:
     """Return (benchmark, its average) -> arm -> the score nodes that are made again, one for each run."""
     found: dict[tuple[str, Average], dict[str, list[str]]] = {}
-    recipe = plan.nodes[experiment.report].recipe if experiment.report else ReportRecipe(arms=())
-    assert isinstance(recipe, ReportRecipe)
+    recipe = _read_report(plan, experiment)
     for arm in recipe.arms:
         for one in (one for run in arm.runs for one in run.evaluations):
             if one.score in remade:
