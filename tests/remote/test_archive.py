@@ -30,7 +30,7 @@ from orcac.errors import InputError, StoreError
 from orcac.make import make
 from orcac.plan.replay import list_exact, list_remade, list_targets
 from orcac.remote.archive import read_archive, write_archive
-from orcac.remote.place import FolderPlace
+from orcac.remote.place import FolderPlace, open_place
 from orcac.remote.reproduced import Reproduced, compare_replay
 from orcac.store.store import Store
 
@@ -119,6 +119,14 @@ def test_an_archive_has_no_weights_and_few_files_and_is_not_replaced(
         orcac("push", str(archive), spec, "--archive")
     with pytest.raises(InputError, match="of all arms of one spec"):
         orcac("push", str(archive), f"{spec}:longer", "--archive")
+
+
+def test_an_archive_may_be_at_a_url(made: Made, archive: Path, address: str) -> None:
+    there = open_place(address)
+    written = write_archive(made.plan, made.store, there)
+    here, found = (read_archive(place) for place in (FolderPlace(archive), there))
+    assert found.digest == here.digest and len(found.records) == written.nodes == len(made.plan.nodes)
+    assert compare_replay(made.plan, made.store, found).holds
 
 
 def test_a_changed_answer_is_found(made: Made, archive: Path, tmp_path: Path) -> None:
