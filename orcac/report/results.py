@@ -78,7 +78,7 @@ class Difference:
     luck: float  # standard deviation over training seeds that the interval assumes, a share
     test: str  # "two parts", "items" or "mcnemar"
     p: float  # by this test
-    p_holm: float | None  # adjusted for all comparisons of the report; None if this one is exploratory
+    p_holm: float | None  # adjusted for all comparisons of the family; None if this one is exploratory
     verdict: str  # stats.verdict.Word, "withheld" or "exploratory"
     sentence: str  # the verdict in words, with its scope
     scope: str  # its subject, and the luck that it does not cover
@@ -346,6 +346,7 @@ class Results:
     teachers: tuple[Teacher, ...]
     curves: tuple[Curve, ...]
     held_out: tuple[HeldOut, ...] = ()
+    primary: tuple[str, ...] = ()  # arms that alone get verdicts, in the order of the spec; () if all arms do
 
 
 def to_json(results: Results) -> str:

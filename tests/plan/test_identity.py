@@ -448,6 +448,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "judges.*.temperature": ("judges.p.temperature", 0, JUDGEMENTS, JUDGED),
     "judges.*.max_tokens": ("judges.p.max_tokens", 99, JUDGEMENTS, JUDGED),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
+    "primary": ("primary", ["late"], set(), {"ablations": {"late": {"seed": 4}}}),  # of the report alone
     "baselines": (
         "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]},
     ),

@@ -191,3 +191,8 @@ class Spec(Frozen):
     sweep: dict[str, tuple[object, ...]] = semantic(
         "dotted path -> values; every arm is repeated at each combination of the values", {}
     )
+    primary: tuple[str, ...] | None = semantic(
+        "the arms (of `ablations` and `sweep`) that get verdicts, adjusted for the number of these alone (Holm); the "
+        "others' comparisons are exploratory. Without it, all arms get verdicts",
+        None,
+    )
