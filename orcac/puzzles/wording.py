@@ -64,7 +64,7 @@ def _is_drawn(text: str, rate: float) -> bool:
 
 
 def is_full(query: str, *, full_rate: float, seed: int) -> bool:
-    """Return whether an assistant words its explanation of a query in full steps, which it does on this share (0 to 1)."""
+    """Return whether an assistant of this share (0 to 1) of full explanations explains a query in full steps."""
     return _is_drawn(f"full\x1f{seed}\x1f{query}", full_rate)
 
 
