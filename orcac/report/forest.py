@@ -19,11 +19,11 @@ from orcac.svg import FONT, define_colours, draw_text, escape_text, open_svg, sh
 __all__ = ["draw_forest", "list_contrasts"]
 
 _WIDTH, _MARGIN = 960, 28  # pixels, as are all lengths here
-_NAMES = 240.0  # at most, of the column of names
+_NAMES, _AFTER_NAME = 240.0, 16.0  # the width of names at most, and the space after them
 _PANEL, _BETWEEN = 190.0, 26.0  # the least width of a panel, and the space between two
 _VALUE = 48.0  # the column of values at a panel's right
 _STUDY, _HEAD, _ROW, _AXIS = 18.0, 42.0, 28.0, 40.0  # heights
-_TOP, _BOTTOM = 82.0, 26.0
+_TOP, _BOTTOM = 86.0, 26.0
 
 _COLOURS = (  # selector, property, light, dark
     (".page", "fill", "#ffffff", "#0d1117"),
@@ -88,18 +88,8 @@ def draw_forest(figures: Sequence[Figure], title: str) -> str:
     Panels are in the order of the figures as well, in several bands if one has no room for all.
     """
     panels = _list_panels(figures)
-    arms = _order_arms(panels)
-    ends = [100 * end for panel in panels for one in panel.by_arm.values() for end in (one.low or 0, one.high or 0)]
-    scale = fit_scale([0.0, *ends], most=5)
-    names = min(_NAMES, max(text_width(arm, 12.5) for arm in arms)) + 16
-    room = _WIDTH - 2 * _MARGIN - names
-    most = max(1, int((room + _BETWEEN) // (_PANEL + _BETWEEN)))
-    in_band = math.ceil(len(panels) / math.ceil(len(panels) / most))
-    width = (room - _BETWEEN * (in_band - 1)) / in_band
-    head = _HEAD + _STUDY * (len({panel.study for panel in panels}) > 1)
-    band = head + _ROW * len(arms) + _AXIS
-    bands = [panels[first : first + in_band] for first in range(0, len(panels), in_band)]
-    height = round(_TOP + band * len(bands) + _BOTTOM)
+    layout = _lay_out(panels)
+    height = round(_TOP + layout.band_height * math.ceil(len(panels) / layout.in_band) + _BOTTOM)
     facts = "Differences to the base in points, with their 95 % intervals"
     title = shorten_text(title, _WIDTH - 2 * _MARGIN, 19)
     lines = [
@@ -109,21 +99,61 @@ def draw_forest(figures: Sequence[Figure], title: str) -> str:
         draw_text(_MARGIN, 40, "title", title),
         draw_text(_MARGIN, 62, "muted", facts),
     ]
-    for number, of_band in enumerate(bands):
-        top = _TOP + band * number
-        for row, arm in enumerate(arms):
-            text = shorten_text(arm, names - 16, 12.5)
-            lines.append(_draw_name(_MARGIN, top + head + _ROW * (row + 0.5) + 4, text, arm))
-        for place, panel in enumerate(of_band):
-            left = _MARGIN + names + place * (width + _BETWEEN)
-            lines.append(f'<g transform="translate({left:.1f} {top:.1f})">')
-            lines += _draw_panel(panel, arms, scale, width, head)
-            lines.append("</g>")
+    for number, panel in enumerate(panels):
+        band, place = divmod(number, layout.in_band)
+        top = _TOP + layout.band_height * band
+        if place == 0:
+            lines += [_draw_name(arm, layout.names, top + layout.row(row) + 4) for row, arm in enumerate(layout.arms)]
+        left = _MARGIN + layout.names + place * (layout.width + _BETWEEN)
+        lines += [f'<g transform="translate({left:.1f} {top:.1f})">', *_draw_panel(panel, layout), "</g>"]
     lines.append(f'<g transform="translate({_MARGIN} {height - 22})">')
     return "\n".join([*lines, *_draw_legend(panels), "</g>", "</svg>", ""])
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The rows of all panels, their scale, and lengths in pixels."""
+
+    arms: Sequence[str]
+    scale: Scale  # in points
+    names: float  # width of the column of names
+    in_band: int  # panels beside each other
+    width: float  # of a panel
+    head: float  # height above a panel's rows
+
+    @property
+    def band_height(self) -> float:
+        return self.row(len(self.arms) - 0.5) + _AXIS
+
+    def row(self, number: float) -> float:
+        """Return the middle of a row, from the top of its panel."""
+        return self.head + _ROW * (number + 0.5)
+
+    def place(self, share: float | None) -> float:
+        """Return the place of a difference from the left of its panel."""
+        return (self.width - _VALUE) * self.scale.place(100 * (share or 0.0)) / 100
+
+
+def _lay_out(panels: Sequence[_Panel]) -> _Layout:
+    drawn = [one for panel in panels for one in panel.by_arm.values()]
+    tested = dict.fromkeys(one.arm for one in drawn if one.p_holm is not None)
+    arms = list(tested | dict.fromkeys(one.arm for one in drawn))
+    names = min(_NAMES, max(text_width(arm, 12.5) for arm in arms)) + _AFTER_NAME
+    room = _WIDTH - 2 * _MARGIN - names
+    most = int((room + _BETWEEN) // (_PANEL + _BETWEEN))
+    in_band = math.ceil(len(panels) / math.ceil(len(panels) / most))  # as many in each band
+    return _Layout(
+        arms=arms,
+        scale=fit_scale([0.0, *(100 * (end or 0.0) for one in drawn for end in (one.low, one.high))]),
+        names=names,
+        in_band=in_band,
+        width=(room - _BETWEEN * (in_band - 1)) / in_band,
+        head=_HEAD + _STUDY * (len({panel.study for panel in panels}) > 1),
+    )
+
+
 def _list_panels(figures: Sequence[Figure]) -> list[_Panel]:
+    """Return the panels in the order of the figures; a panel's note has the score of the base."""
     found: dict[tuple[str, str, str], dict[str, Figure]] = {}
     for one in list_contrasts(figures):
         found.setdefault((one.report, one.benchmark, one.task), {})[one.arm] = one
@@ -144,48 +174,43 @@ def _list_panels(figures: Sequence[Figure]) -> list[_Panel]:
     return panels
 
 
-def _order_arms(panels: Sequence[_Panel]) -> list[str]:
-    figures = [one for panel in panels for one in panel.by_arm.values()]
-    tested = dict.fromkeys(one.arm for one in figures if one.p_holm is not None)
-    return list(tested | dict.fromkeys(one.arm for one in figures))
+def _draw_name(arm: str, width: float, y: float) -> str:
+    """Return the name of a row. A shortened one has the whole name as a tooltip."""
+    text = shorten_text(arm, width - _AFTER_NAME, 12.5)
+    drawn = draw_text(_MARGIN, y, "", text)
+    return drawn if text == arm else f"<g><title>{escape_text(arm)}</title>{drawn}</g>"
 
 
-def _draw_name(x: float, y: float, text: str, arm: str) -> str:
-    if text == arm:
-        return draw_text(x, y, "", text)
-    return f"<g><title>{escape_text(arm)}</title>{draw_text(x, y, '', text)}</g>"
-
-
-def _draw_panel(panel: _Panel, arms: Sequence[str], scale: Scale, width: float, head: float) -> list[str]:
-    """Return a panel with its head, a strip for each arm that it has, and its axis."""
-    strip, bottom = width - _VALUE, head + _ROW * len(arms)
+def _draw_panel(panel: _Panel, layout: _Layout) -> list[str]:
+    """Return a panel with its head, its axis, and a row for each arm that it has."""
+    head, width, bottom = layout.head, layout.width, layout.row(len(layout.arms) - 0.5)
     lines = [
         draw_text(0, head - 32, "head", shorten_text(panel.name, width, 13.5)),
         draw_text(0, head - 15, "small muted", shorten_text(panel.note, width, 11.5)),
     ]
     if head > _HEAD:
         lines.append(draw_text(0, 8, "small muted", shorten_text(panel.study, width, 11.5)))
-    for tick in scale.ticks:
-        x, kind = strip * scale.place(tick) / 100, "zero" if tick == 0 else "grid"
+    for tick in layout.scale.ticks:
+        x, kind = layout.place(tick / 100), "grid" if tick else "zero"
         lines.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{head:.0f}" y2="{bottom:.0f}"/>')
-        lines.append(draw_text(x, bottom + 17, "small muted middle", _sign(tick)))
-    for row, arm in enumerate(arms):
+        lines.append(draw_text(x, bottom + 17, "small muted middle", f"{tick:+g}".replace("-", "−") if tick else "0"))
+    for row, arm in enumerate(layout.arms):
         if one := panel.by_arm.get(arm):
-            lines.append(f'<g transform="translate(0 {head + _ROW * (row + 0.5):.0f})">')
             lines += [
-                *_draw_strip(one, panel, scale, strip),
-                draw_text(width, 4, "end", points(one.value or 0)),
+                f'<g transform="translate(0 {layout.row(row):.0f})">',
+                f"<title>{escape_text(f'{arm} on {panel.name}: {_word(one)}')}</title>",
+                *_draw_interval(one, layout),
+                draw_text(width, 4, "end", points(one.value or 0.0)),
                 "</g>",
             ]
     return lines
 
 
-def _draw_strip(one: Figure, panel: _Panel, scale: Scale, strip: float) -> list[str]:
-    """Return the interval and the point of a difference, with its words as a tooltip."""
-    low, point, high = (strip * scale.place(100 * (value or 0)) / 100 for value in (one.low, one.value, one.high))
+def _draw_interval(one: Figure, layout: _Layout) -> list[str]:
+    """Return the interval and the point of a difference."""
     shape, kind, _ = _MARKS.get(one.verdict, _MARKS[""])
+    low, high, point = layout.place(one.low), layout.place(one.high), layout.place(one.value)
     return [
-        f"<title>{escape_text(f'{one.arm} on {panel.name}: {_word(one)}')}</title>",
         f'<line class="bar {kind}" x1="{low:.1f}" x2="{high:.1f}" y1="0" y2="0"/>',
         f'<g transform="translate({point:.1f} 0)">{shape.format(f"mark {kind}")}</g>',
     ]
@@ -211,11 +236,8 @@ def _draw_legend(panels: Sequence[_Panel]) -> list[str]:
     meanings = {text: (shape, kind) for verdict, (shape, kind, text) in _MARKS.items() if verdict in occurring}
     lines, x = [], 0.0
     for text, (shape, kind) in meanings.items():
-        lines.append(f'<g transform="translate({x + 6:.0f} -4)">{shape.format(f"mark {kind}")}</g>')
-        lines.append(draw_text(x + 18, 0, "small", text))
-        x += 18 + text_width(text, 11.5) + 18
+        bar = f'<line class="bar {kind}" x1="-13" x2="13" y1="0" y2="0"/>'
+        lines.append(f'<g transform="translate({x + 13:.0f} -4)">{bar}{shape.format(f"mark {kind}")}</g>')
+        lines.append(draw_text(x + 33, 0, "small", text))
+        x += 33 + text_width(text, 11.5) + 14
     return lines
-
-
-def _sign(tick: float) -> str:
-    return f"{tick:+g}".replace("-", "−") if tick else "0"
