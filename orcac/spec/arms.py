@@ -2,7 +2,8 @@
 
 An arm of a sweep is named `ARM.KEY-VALUE`, as in `no-assistant.epochs-2`. KEY is the last part of the swept path, or
 the whole path if two swept paths end alike. A sweep point whose values the arm already has is that arm, so it is not
-made again.
+made again. `*` in a path stands for every key that the arm has there: `stages.*.learning_rate` gives all its stages one
+value.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from orcac.spec.source import Tree, merge, put
 BASE = "base"
 MAX_ARMS = 10_000
 _EXAMPLE = "{stages: {expert: {epochs: 1}}}"
+_EVERY = "*"
 _REPLICATES = "replicates"  # an arm may have its own, but they make no arm: they are pooled
 _SHARED = ("ablations", "sweep", "extends", "name", "orcac")  # keys that all arms have in common
 
@@ -58,10 +60,11 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     for name, variant in list(variants.items()) if axes else ():
         for points in itertools.product(*axes):
             swept = variant.tree
-            if all(_has_value(swept, point) for point in points):
+            if all(_has_value(swept, path, point.value) for point in points for path in _match(swept, point.path)):
                 continue
             for point in points:
-                swept = put(swept, point.path, point.value, point.mark)
+                for path in _match(swept, point.path):
+                    swept = put(swept, path, point.value, point.mark)
             arm = ".".join([name, *(point.name for point in points)])
             if arm in variants:
                 message = f"the sweep makes the arm `{arm}`, but an arm of this name exists already"
@@ -108,9 +111,12 @@ def _read_sweep(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list
     axes = []
     for text, values in sweep.entries.items():
         path, mark = paths[text], sweep.key_marks[text]
-        if path[0] in (*_SHARED, _REPLICATES) or not all(path):
+        if path[0] in (*_SHARED, _REPLICATES) or not all(path) or path[-1] == _EVERY:
             message = f"`{text}` cannot be swept; write a path such as `stages.expert.epochs`"
             problems.append(Problem(mark, message))
+        elif not _match(base, path):
+            message = f"`{text}` is a path of nothing: the spec has no map where `*` stands; write a path such as "
+            problems.append(Problem(mark, message + "`stages.*.epochs`"))
         elif not isinstance(values.value, list) or not values.value:
             problems.append(Problem(values.mark, f"give `{text}` a list of values, as in [1, 2]"))
         else:
@@ -138,13 +144,28 @@ def _split_path(base: Tree, text: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _has_value(tree: Tree, point: _Point) -> bool:
-    """Return whether a spec has a point's value already, of the same type (1 is not 1.0). A missing key is null."""
-    for step in point.path:
+def _match(tree: Tree, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the paths in a spec that a swept path stands for: itself, or with `*` one for each map there."""
+    if _EVERY not in path:
+        return [path]
+    at = path.index(_EVERY)
+    for step in path[:at]:
+        tree = tree.entries.get(step, Tree({}, tree.mark))
+    return [
+        (*path[:at], key, *rest)
+        for key, entry in tree.entries.items()
+        if entry.is_map
+        for rest in _match(entry, path[at + 1 :])
+    ]
+
+
+def _has_value(tree: Tree, path: tuple[str, ...], value: Tree) -> bool:
+    """Return whether a spec has a swept value already, of the same type (1 is not 1.0). A missing key is null."""
+    for step in path:
         if step not in tree.entries:
-            return point.value.value is None
+            return value.value is None
         tree = tree.entries[step]
-    return tree.equals(point.value)
+    return tree.equals(value)
 
 
 def _label(value: JsonValue, number: int) -> str:
