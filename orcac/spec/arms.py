@@ -49,7 +49,7 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     """Return the variant of each arm by name, the base first. Errors in `ablations` and `sweep` go to `problems`."""
     base = tree.without("ablations", "sweep")
     variants = {BASE: Variant(base, tree.mark)} | _apply_ablations(base, tree.entries.get("ablations"), problems)
-    axes = _read_sweep(base, tree.entries.get("sweep"), problems)
+    axes = _read_sweep([variant.tree for variant in variants.values()], tree.entries.get("sweep"), problems)
     size = len(variants)
     for axis in axes:
         size *= len(axis)
@@ -102,11 +102,11 @@ def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]
     return variants
 
 
-def _read_sweep(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list[list[_Point]]:
-    """Return the points of each swept path, one list per path."""
+def _read_sweep(arms: list[Tree], sweep: Tree | None, problems: list[Problem]) -> list[list[_Point]]:
+    """Return the points of each swept path, one list per path. The first of `arms` is the base."""
     if sweep is None or not sweep.is_map:
         return []
-    paths = {text: _split_path(base, text) for text in sweep.entries}
+    paths = {text: _split_path(arms[0], text) for text in sweep.entries}
     endings = Counter(path[-1] for path in paths.values())
     axes = []
     for text, values in sweep.entries.items():
@@ -114,8 +114,8 @@ def _read_sweep(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list
         if path[0] in (*_SHARED, _REPLICATES) or not all(path) or path[-1] == _EVERY:
             message = f"`{text}` cannot be swept; write a path such as `stages.expert.epochs`"
             problems.append(Problem(mark, message))
-        elif not _match(base, path):
-            message = f"`{text}` is a path of nothing: the spec has no map where `*` stands; write a path such as "
+        elif not any(_match(arm, path) for arm in arms):
+            message = f"`{text}` is a path of nothing: no arm has a map where `*` stands; write a path such as "
             problems.append(Problem(mark, message + "`stages.*.epochs`"))
         elif not isinstance(values.value, list) or not values.value:
             problems.append(Problem(values.mark, f"give `{text}` a list of values, as in [1, 2]"))
