@@ -230,7 +230,9 @@ class _ArmLowering:
         spec = self.spec
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
+            keeps_apart = any(spec.stages[name].holdout for name in spec.curriculum)  # and measures each on its own
+            is_packed = spec.student.packing != "none" and (spec.student.isolation or keeps_apart)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=is_packed)
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None and student is not None

@@ -225,6 +225,7 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
         usd=round(sum(paid), 6),
+        is_isolated=all(store.facts(stage.train).recipe.get("isolation", True) for stage in arm.stages),
         replaced=summary.replaced or "",
     )
 

@@ -257,6 +257,7 @@ class ArmResult:
     tokens: int
     nodes: tuple[str, ...]
     usd: float | None = None  # of the answers that it learnt from and a judge's reviews of them; None of an older orcac
+    is_isolated: bool = True  # the examples of a row were kept apart in training
     replaced: str = ""  # why the student's chat template is one of orcac, if it is not the model's own
 
 

@@ -366,6 +366,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
+    "student.isolation": ("student.isolation", False, trained()),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
     "stages.*.data.*.share": ("stages.two.data", {"pool": "80 %", "own": 0.2}, mixed("pool-0.8+own-0.2"), HALVES),
     "stages.*.data.*.learn": (

@@ -283,6 +283,15 @@ def test_a_chat_template_that_is_not_the_models_own_is_named_with_the_reason(job
     assert "it &lt;b&gt;lost&lt;/b&gt; the question" in (job.out / "report.html").read_text()
 
 
+def test_an_arm_without_isolation_is_named(job: Job) -> None:
+    (stage, *_) = job.recipe.arms[1].stages
+    record = job.by_ref[stage.train] / "artifact.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"recipe": {"isolation": False}}))
+    run(job)
+    for name in ("report.html", "report.md"):
+        assert (job.out / name).read_text().count("learnt across the borders of examples") == 1
+
+
 def test_same_inputs_same_bytes(job: Job) -> None:
     names = ("report.html", "report.md", "results.json")
     run(job)
