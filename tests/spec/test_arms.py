@@ -64,6 +64,11 @@ def test_a_star_sweeps_a_field_of_all_maps_that_the_arm_has_there(tmp_path: Path
     }
 
 
+def test_a_star_sets_a_field_that_is_absent_and_skips_arms_without_the_map(tmp_path: Path) -> None:
+    text = "seed: 1\nablations: {other: {stages: {a: {}}}}\nsweep: {stages.*.rate: [1, 2]}\n"
+    assert names(text, tmp_path) == ["base", "other", "other.rate-1", "other.rate-2"]
+
+
 @pytest.mark.parametrize("path", ["stages.*", "nothing.*.rate", "seed.*.rate"])
 def test_a_star_that_stands_for_nothing_is_a_problem(path: str, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(f"seed: 1\nstages: {{a: {{rate: 1}}}}\nsweep: {{{path}: [1]}}\n")
