@@ -220,7 +220,7 @@ def _describe(figure: Figure, *, with_metric: bool) -> dict[str, str]:
         return cells | {
             "vs base": points(figure.value),
             "95 % ": points_interval(Interval(figure.low, figure.high)),
-            "verdict": VERDICTS.get(figure.verdict, figure.verdict),
+            "verdict": VERDICTS.get(figure.verdict) or figure.verdict,
         }
     between = "" if figure.low is None or figure.high is None else interval(Interval(figure.low, figure.high))
     value = {"%": percent(figure.value), "95 %": between}

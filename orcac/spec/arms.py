@@ -8,14 +8,17 @@ value.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from orcac.spec.finding import join_names
 from orcac.spec.problems import Mark, Problem
 from orcac.spec.source import Tree, merge, put
 
@@ -24,7 +27,7 @@ MAX_ARMS = 10_000
 _EXAMPLE = "{stages: {expert: {epochs: 1}}}"
 _EVERY = "*"
 _REPLICATES = "replicates"  # an arm may have its own, but they make no arm: they are pooled
-_SHARED = ("ablations", "sweep", "extends", "name", "orcac")  # keys that all arms have in common
+_SHARED = ("ablations", "sweep", "primary", "extends", "name", "orcac")  # keys that all arms have in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,36 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
                 problems.append(Problem(points[0].mark, message))
             variants[arm] = Variant(swept, points[-1].value.mark)
     return variants
+
+
+def check_primary(tree: Tree, arms: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each entry of `primary` that is not the name of one of `arms`, or is there twice.
+
+    An entry that is not a text is left to the schema.
+    """
+    section, known = tree.entries.get("primary"), [arm for arm in arms if arm != BASE]
+    if section is None or not isinstance(section.value, list):
+        return
+    if not section.value:
+        message = (
+            "`primary` names no arm; leave it out to give all arms verdicts, or write `primary: false` in each "
+            "benchmark to give none"
+        )
+        yield Problem(section.mark, message)
+    seen = set[str]()
+    for item in section.value:
+        name = item.value
+        if not isinstance(name, str):
+            continue
+        if name == BASE:
+            yield Problem(item.mark, "the arms are compared with `base`, so it is not one of them; remove it")
+        elif name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`? " if near else ""
+            yield Problem(item.mark, f"`primary` names `{name}`, which is not an arm; {hint}arms: {join_names(known)}")
+        elif name in seen:
+            yield Problem(item.mark, f"`primary` names `{name}` twice; remove one")
+        seen.add(name)
 
 
 def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dict[str, Variant]:

@@ -190,6 +190,15 @@ def test_a_judge_adds_its_ratio_and_its_biases(store: Store) -> None:
     assert cells["%"] == "+1.00 points"
 
 
+def test_a_comparison_without_a_verdict_is_marked() -> None:
+    found = Figure(
+        study="s", arm="a", benchmark="b", metric="difference", value=0.1, low=0.0, high=0.2, usd=None, report=""
+    )
+    words = {word: _describe(dataclasses.replace(found, verdict=word), with_metric=False)["verdict"] for word in WORDS}
+    assert words == WORDS
+
+
+WORDS = {"exploratory": "exploratory", "better": "better", "no difference shown": "–", "": ""}
 TEXT = st.text("ab*")
 
 

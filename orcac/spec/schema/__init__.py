@@ -193,3 +193,8 @@ class Spec(Frozen):
         "there, as in `stages.*.learning_rate`: all of them get the value",
         {},
     )
+    primary: tuple[str, ...] | None = semantic(
+        "the arms (of `ablations` and `sweep`) that get verdicts, adjusted for the number of these alone (Holm); the "
+        "others' comparisons are exploratory. Without it, all arms get verdicts",
+        None,
+    )
