@@ -142,8 +142,9 @@ def _build_completion(request: _Request) -> dict[str, object]:
     if reasoning:
         message["reasoning_content"] = reasoning
         usage["completion_tokens_details"] = {"reasoning_tokens": thought.kept}
+    hashed = request.model_dump_json(exclude=None if request.full_rate else {"full_rate"})  # newer than stored answers
     return {
-        "id": "chatcmpl-" + hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:24],
+        "id": "chatcmpl-" + hashlib.sha256(hashed.encode()).hexdigest()[:24],
         "object": "chat.completion",
         "created": 0,
         "model": request.model,
