@@ -1,8 +1,8 @@
 """The command line: one small file for each command, imported when it is called, so that `orcac --help` is instant.
 
-Exit codes: 0 done; 1 a node failed (for `diff`: the sides differ; for `verify`: something is damaged); 2 the input is
-wrong; 3 a pinned id moved; 4 a teacher is down or refuses; 5 the store is full, damaged or not writable; 130
-interrupted.
+Exit codes: 0 done; 1 a node failed (for `diff` and `reproduce`: the sides differ; for `verify`: something is
+damaged); 2 the input is wrong; 3 a pinned id moved; 4 a teacher is down or refuses; 5 the store is full, damaged or not
+writable; 130 interrupted.
 
 Commands hold no logic: they call the other rooms and print. Nothing else may import this room.
 """
@@ -137,7 +137,7 @@ def cli() -> None:
     \b
     Exit codes:
       0  done
-      1  a node failed; diff: they differ; verify: something is damaged
+      1  a node failed; diff, reproduce: they differ; verify: something is damaged
       2  the input is wrong
       3  a pinned id moved
       4  a teacher is down or refuses, or the budget is spent

@@ -106,17 +106,24 @@ def compare_replay(plan: Plan, store: Store, archive: Archive) -> Reproduced:
 
 def _describe_change(ref: str, label: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Changed:
     names = sorted({*theirs["files"], *ours["files"]})
-    before, now = (record.get("made", {}).get("packages", {}) for record in (theirs, ours))
+    before, now = map(_read_packages, (theirs, ours))
     return Changed(
         ref=ref,
         label=label,
         files=tuple(name for name in names if theirs["files"].get(name) != ours["files"].get(name)),
         packages={
-            name: (str(before.get(name, "none")), str(now.get(name, "none")))
+            name: (before.get(name, "none"), now.get(name, "none"))
             for name in sorted({*before, *now})
             if before.get(name) != now.get(name)
         },
     )
+
+
+def _read_packages(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the packages that made an artifact, with their versions; {} if its record does not say."""
+    made = record.get("made")
+    packages = made.get("packages") if isinstance(made, dict) else None
+    return {str(name): str(version) for name, version in packages.items()} if isinstance(packages, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
