@@ -198,8 +198,8 @@ def _word(result: Reproduced) -> str:
     """Return the verdict as one line."""
     if not result.holds:
         wrong = sum(not arm.holds for arm in result.arms)
-        reasons = [f"{len(result.changed):,} nodes have other bytes"] * bool(result.changed)
-        reasons += [f"{wrong:,} of {len(result.arms):,} differences are beyond chance (p < 0.05, Holm)"] * bool(wrong)
+        reasons = [f"nodes with other bytes: {len(result.changed):,}"] * bool(result.changed)
+        reasons += [f"differences beyond chance (p < 0.05, Holm): {wrong:,} of {len(result.arms):,}"] * bool(wrong)
         return f"not reproduced: {'; '.join(reasons)}"
     exact = f"all {sum(result.exact.values()):,} nodes that read no student have the same bytes"
     if not result.arms:

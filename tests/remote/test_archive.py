@@ -181,6 +181,40 @@ def test_shifted_scores_are_found(made: Made, archive: Path) -> None:
     assert [(one.arm, one.holds) for one in result.arms] == [("base", True), ("longer", False)]
 
 
+def test_the_verdict_names_what_differs(
+    made: Made, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reproduce(folder: str) -> tuple[int, str]:
+        """Compare the finished study with the archive as if it were a replay of it."""
+        shutil.copytree(made.store.root, tmp_path / folder / "store")
+        digest = read_archive(FolderPlace(archive)).digest
+        close(tmp_path / folder / "store" / "answers", f"the archive {digest[:16]}")
+        result = orcac("reproduce", str(archive), "made.yaml", "--into", folder)
+        return result.return_value, result.output
+
+    shutil.copy(made.store.root.parent / "spec.yaml", tmp_path / "made.yaml")
+    monkeypatch.chdir(tmp_path)
+    code, text = reproduce("one")
+    exact = len(list_exact(made.plan))
+    assert code == 0, text
+    assert f"reproduced: all {exact} nodes that read no student have the same bytes, and no arm" in text
+    filtered = next(ref for ref in made.plan.nodes if ref.startswith("filter/"))
+
+    def change(row: dict[str, Any]) -> dict[str, Any]:
+        record = json.loads(row["record"])
+        if row["ref"] != filtered:
+            return row
+        del record["sha256"]
+        record["files"]["kept.parquet"]["sha256"] = "0" * 64
+        record["made"]["packages"]["pyarrow"] = "1.0"
+        return row | {"record": json.dumps(record).encode()}
+
+    rewrite(archive / "nodes.parquet", change)
+    code, text = reproduce("two")
+    assert code == 1 and "not reproduced: nodes with other bytes: 1" in text
+    assert f"{filtered} (d): kept.parquet differ" in text and "pyarrow 1.0 there, " in text
+
+
 def test_damage_is_named(made: Made, archive: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no archive"):
         read_archive(FolderPlace(tmp_path / "nowhere"))
