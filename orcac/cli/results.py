@@ -192,7 +192,7 @@ def _print(figures: Sequence[Figure], conditions: Sequence[str]) -> None:
             if header in _NUMBERS:
                 table.add_column(header, justify="right", no_wrap=True)
             else:
-                table.add_column(header, overflow="fold")
+                table.add_column(header, overflow="fold", no_wrap=header == "verdict")
         for row in rows:
             table.add_row(*(row.get(header, "") for header in headers))
         console.print(f"{_one_line(study)} ({report})")
