@@ -18,7 +18,8 @@ from orcac.spec.load import load
 
 SPECS = Path(__file__).parents[2] / "specs"
 GOLDEN = Path(__file__).parent / "golden" / "ids.txt"
-LARGE = ("openthoughts",)
+MINIATURE = ("miniature", "miniature-lies", "miniature-navigate")
+LARGE = ("openthoughts", *MINIATURE, *(name.replace("miniature", "miniature-rates") for name in MINIATURE))
 NEED_DATA = ("recorded", "smollm2")  # their sources and recordings are in the folder that ORCAC_DATA names
 CHANGE_WITH_DATA = ("ingredients",)  # its benchmark `bbh` is `missing: skip`
 
