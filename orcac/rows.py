@@ -91,9 +91,7 @@ class Answer(Prompt):
     finish_reason: str  # "stop" or "length"
     input_tokens: int = 0  # 0 in a file of an older orcac, which did not count
     output_tokens: int = 0
-    log_likelihoods: list[float] = dataclasses.field(
-        default_factory=list, metadata=_SPARE
-    )  # of each choice, or of a text
+    log_likelihoods: list[float] = dataclasses.field(default_factory=list, metadata=_SPARE)  # one a choice or text
     sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 

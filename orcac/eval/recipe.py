@@ -26,10 +26,9 @@ def explain_no_baseline(method: Method) -> str:
     """Return why a baseline has no row on a benchmark of this method; "" if it has one."""
     if method == "generate":
         return ""
-    what = (
-        "measures the log-likelihood of given texts" if method == "loss" else "compares the log-likelihoods of options"
-    )
-    return f"it {what}, which baselines do not give"
+    if method == "loss":
+        return "it measures the log-likelihood of given texts, which baselines do not give"
+    return "it compares the log-likelihoods of options, which baselines do not give"
 
 
 class EvalRecipe(Recipe):

@@ -14,8 +14,8 @@ plus k, as a local baseline's is; the log numbers the answers sample by sample.
 Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
 character of the choice; of equal ones it is the first.
 
-Under `method: loss` the answer is the item's reference, or the text of a teacher (input `texts`), with the log-likelihood
-that the student gives it. An item without such a text has an empty answer.
+Under `method: loss` the answer is the item's reference, or the text of a teacher (input `texts`), with the
+log-likelihood that the student gives it. An item without such a text has an empty answer.
 
 With the engine `vllm` the student is served and asked over HTTP (served.py). That has logs of its own, so the answers
 of one evaluation never come from two engines.

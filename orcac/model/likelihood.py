@@ -54,7 +54,7 @@ def score_continuations(
 def _read_places(
     model: PreTrainedModel, cache: DynamicCache, logits: torch.Tensor, found: Sequence[Ids], piece: int
 ) -> Iterator[torch.Tensor]:
-    """Yield the logits before the places of continuations, float (continuations, places, vocabulary), by `piece` places.
+    """Yield the logits before the places of continuations, float (continuations, places, vocabulary), in pieces.
 
     `logits`, float (1, vocabulary), are those before the first place, and `cache` is that of the prompt. A shorter
     continuation has places beyond its end.

@@ -167,8 +167,8 @@ class _BenchmarkProtocol(_BenchmarkSampling):
     )
     method: Literal["generate", "likelihood", "likelihood-per-character", "loss"] = semantic(
         "generate asks for a text; likelihood takes the option that the model gives the largest log-likelihood, or the "
-        "largest for each of its characters; loss measures how likely the model finds a given answer. A model behind an "
-        "API has no such row",
+        "largest for each of its characters; loss measures how likely the model finds a given answer. A model behind "
+        "an API has no such row",
         "generate",
     )
     loss_of: Name | None = semantic(
