@@ -7,7 +7,8 @@
 Collect nodes and judges ask this way; evaluations of served models can. The steps are always the same: copy the answers
 that only the upstream has, seal old logs, look the questions up in the ledger, settle or wait for batches that hold
 some of them, claim the rest and ask it online within the account's limits and the budget, and read the answers back in
-the order of the questions. Only the keys of the questions are held in memory; texts and answers are streams.
+the order of the questions. Only the keys of the questions are held in memory; texts and answers are streams. In a store
+whose ledger is closed the questions are only looked up, and one without an answer is an error.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from orcac.chat.claims import Claims
 from orcac.chat.display import TallyLine
 from orcac.chat.endpoints.connect import connect
 from orcac.chat.engine import ask as ask_online
+from orcac.chat.ledger.closed import read_closed
 from orcac.chat.ledger.ledger import Ledger
 from orcac.chat.ledger.order import in_order
 from orcac.chat.ledger.sealing import seal
@@ -43,6 +45,7 @@ from orcac.chat.questions import Questions
 from orcac.chat.settings import EndpointSettings
 from orcac.chat.survey import Survey, survey
 from orcac.chat.tally import Tally
+from orcac.errors import InputError
 from orcac.progress import Progress, print_line
 from orcac.store.durable import refresh_listing
 
@@ -114,6 +117,8 @@ class Asker:
             yield response or ChatResponse(error=failed[n])
 
     async def _ask(self) -> Tally:
+        if (archive := read_closed(self._execution.answers)) is not None:
+            return await self._look_up(archive)
         if self._execution.upstream:
             await self._adopt(self._execution.upstream)
         tally = await self._ask_in_batches()
@@ -123,6 +128,19 @@ class Asker:
         with Claims(self._execution.answers / "asking", self._print_event) as claims:
             surveyed = await self._open_unclaimed(claims)
             return await self._ask_online(surveyed)
+
+    async def _look_up(self, archive: str) -> Tally:
+        """Return the tally of the recorded answers. Raises InputError if a question has none: nothing is sent."""
+        self._ledger = await self._open.enter_async_context(self._open_ledger())
+        known, missing, _ = survey(self._questions, self._ledger, self._execution.endpoint.price)
+        if missing.any():
+            raise InputError(
+                f"{self._execution.label}: {missing.sum():,} of {known.total:,} questions have no answer in {archive}, "
+                "and this store asks no model",
+                fix="replay the spec that the archive was made of, or take a store that may ask",
+            )
+        self._line(known.total)(known)
+        return known
 
     async def _open_unclaimed(self, claims: Claims) -> Survey:
         """Open the ledger and compare the questions with it, once no other job asks one that is missing.

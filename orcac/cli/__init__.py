@@ -51,6 +51,7 @@ GROUPS = {
     "Share": {
         "push": "Send artifacts and answers to another store: a folder or a URL.",
         "pull": "Fetch artifacts and answers from another store, and check them.",
+        "reproduce": "Run a study again from its archive, and compare the two.",
     },
     "Publish": {
         "export": "Write a student or a dataset as a folder with a card.",

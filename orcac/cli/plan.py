@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from orcac.cli.common import (
 )
 from orcac.cli.printing import print_table
 from orcac.cli.upstream import look_upstream
-from orcac.errors import InputError
+from orcac.errors import InputError, OrcacError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
@@ -41,6 +42,8 @@ from orcac.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from orcac.store.store import Store
 
 LISTED = 20  # arms whose nodes are listed; if there are more arms, each is one line of counts
 SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
@@ -90,7 +93,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
     elif svg:
         click.echo(svg)
     else:
-        _show(plan, states, arms, in_full, lines)
+        _show(plan, states, arms, in_full, [*lines, *_describe_saved(store, arms)])
 
 
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
@@ -145,6 +148,26 @@ def _show(
     for note in notes:
         click.echo(textwrap.fill(clean(note), 80, subsequent_indent="  "))
     console.print(f"[bold]in all[/]: {_count_nodes(list(plan.nodes), states)}", soft_wrap=True)
+
+
+def _describe_saved(store: Store, arms: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line on the CPU time that the finished nodes took, and what they would have taken arm by arm."""
+    spent = apart = 0.0
+    for ref, names in arms.items():
+        if store.is_done(ref):
+            with suppress(OrcacError):  # `orcac verify` finds a damaged record
+                seconds = store.artifact(ref)["made"]["cpu_seconds"]
+                spent += seconds
+                apart += seconds * len(names)
+    if apart == spent:
+        return []
+    return [
+        f"the finished nodes took {_hours(spent)} of CPU; each arm by itself would have taken {_hours(apart)} in all"
+    ]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
 
 
 def _title(arm: str, is_one_of_several: bool, runs: int) -> str:

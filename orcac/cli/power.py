@@ -73,7 +73,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
         if wanted is None:
             return
     for name, price in runs.items():
-        _show_allocation([one for one in found if one.benchmark == name], price, wanted, limit)
+        _show_allocation([one for one in found if one.benchmark == name and one.family], price, wanted, limit)
 
 
 def _parse_points(given: str | None) -> float | None:
@@ -114,7 +114,7 @@ def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: di
                 items=f"{one.design.items:,}",
                 runs=f"{one.design.arm_runs} + {one.design.base_runs}",
                 alone=format_points(one.alone),
-                adjusted=format_points(one.adjusted),
+                adjusted=format_points(one.adjusted) or ("exploratory" if rows[0].family else ""),
                 price=_price(prices[one.arm]),
             )
             click.echo(row.rstrip())
@@ -131,6 +131,7 @@ def _notes(found: Sequence[PlannedComparison], family: int) -> list[str]:
             f"alone: one comparison at 5 %. of {family}: the same as the first of {family} comparisons (Holm), at "
             f"{100 * LEVEL / family:.2g} %."
         )
+    lines += _describe_family(found, family)
     lines += _describe_bases(found)
     for name in dict.fromkeys(one.benchmark for one in found):
         lines += _describe_equality([one for one in found if one.benchmark == name and one.equal])
@@ -145,6 +146,18 @@ def _notes(found: Sequence[PlannedComparison], family: int) -> list[str]:
             "`replicates: 3` in the spec."
         )
     return lines
+
+
+def _describe_family(found: Sequence[PlannedComparison], family: int) -> list[str]:
+    """Return a sentence on the comparisons that get a verdict, if the spec names its primary arms."""
+    benchmarks = {one.benchmark for one in found if one.family}
+    primary = dict.fromkeys(one.arm for one in found if one.family)
+    if not any(one.benchmark in benchmarks and not one.family for one in found):
+        return []
+    return [
+        f"Primary: {', '.join(primary)}. Verdicts: {family:,} of the {len(found):,} comparisons; the others are "
+        "exploratory."
+    ]
 
 
 def _describe_bases(found: Sequence[PlannedComparison]) -> list[str]:

@@ -43,8 +43,16 @@ _NUMBERS = _HEADERS[5:-1]
 @click.option(
     "--parquet", metavar="FILE", type=click.Path(path_type=Path), help="Write every figure to a Parquet file."
 )
+@click.option(
+    "--svg", metavar="FILE", type=click.Path(path_type=Path), help="Draw the differences to the base into FILE."
+)
 def command(
-    specs: tuple[str, ...], conditions: tuple[str, ...], as_csv: bool, as_json: bool, parquet: Path | None
+    specs: tuple[str, ...],
+    conditions: tuple[str, ...],
+    as_csv: bool,
+    as_json: bool,
+    parquet: Path | None,
+    svg: Path | None,
 ) -> None:
     """Print the figures of every report in the store and its upstream, or of those of SPECS, as one table.
 
@@ -56,16 +64,16 @@ def command(
       orcac results
       orcac results specs/tiny.yaml --where metric=difference
       orcac results --where 'task=logical_*' --csv > tasks.csv
+      orcac results specs/tiny.yaml --svg arms.svg
     """
-    if as_csv + as_json + (parquet is not None) > 1:
-        raise InputError("--csv, --json and --parquet: several forms", fix="give one of them")
+    if as_csv + as_json + (parquet is not None) + (svg is not None) > 1:
+        raise InputError("--csv, --json, --parquet and --svg: several forms", fix="give one of them")
     from orcac.report.across import COLUMNS, list_figures, read_conditions
 
     is_met = read_conditions(conditions)
     store = find_study(specs).store
-    figures = list_figures(
-        store, _find_reports(store, specs), lambda line: click.echo(f"warning: {clean(line)}", err=True)
-    )
+    refs = _find_reports(store, specs)
+    figures = list_figures(store, refs, lambda line: click.echo(f"warning: {clean(line)}", err=True))
     figures = [figure for figure in figures if is_met(figure)]
     if as_csv:
         click.echo(_format_csv(COLUMNS, figures), nl=False)
@@ -74,6 +82,10 @@ def command(
     elif parquet:
         _write_parquet(parquet, figures)
         click.echo(f"wrote {len(figures):,} figures to {parquet}")
+    elif svg:
+        if specs:
+            figures.sort(key=lambda figure: refs.index(figure.report))
+        _draw(svg, _select(figures, conditions))
     else:
         _print(figures, conditions)
 
@@ -123,6 +135,40 @@ def _write_parquet(path: Path, figures: Sequence[Figure]) -> None:
         pq.write_table(pa.Table.from_pylist([dataclasses.asdict(figure) for figure in figures], schema=shape), part)
 
 
+def _draw(path: Path, figures: Sequence[Figure]) -> None:
+    from orcac.report.forest import draw_forest, list_contrasts
+    from orcac.store.durable import write_if_changed
+
+    contrasts = list_contrasts(figures)
+    if not contrasts:
+        raise InputError("no finished report has a difference to draw", fix="see `orcac results` for what there is")
+    title = ", ".join(dict.fromkeys(_one_line(figure.study) for figure in contrasts))
+    try:
+        write_if_changed(path, draw_forest(figures, title))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror})", fix="give the path of a file that you can write"
+        ) from None
+    click.echo(f"drew {len(contrasts):,} differences into {path}")
+
+
+def _select(figures: Sequence[Figure], conditions: Sequence[str]) -> list[Figure]:
+    """Return the scores and differences over all replicates and tasks, and others whose column has a condition."""
+    named = _list_named(conditions)
+    return [
+        figure
+        for figure in figures
+        if (figure.metric in _SHOWN or "metric" in named)
+        and (not figure.task or "task" in named)
+        and (figure.replicate is None or "replicate" in named)
+    ]
+
+
+def _list_named(conditions: Sequence[str]) -> set[str]:
+    """Return the columns of conditions."""
+    return {condition.partition("=")[0].rstrip("! ") for condition in conditions}
+
+
 def _print(figures: Sequence[Figure], conditions: Sequence[str]) -> None:
     """Print a table for each report, as wide as the terminal: a row for each score with its difference to the base."""
     from rich.console import Console
@@ -131,14 +177,7 @@ def _print(figures: Sequence[Figure], conditions: Sequence[str]) -> None:
     if not figures:
         click.echo("no finished report has such a figure")
         return
-    named = {condition.partition("=")[0].rstrip("! ") for condition in conditions}
-    shown = [
-        figure
-        for figure in figures
-        if (figure.metric in _SHOWN or "metric" in named)
-        and (not figure.task or "task" in named)
-        and (figure.replicate is None or "replicate" in named)
-    ]
+    named, shown = _list_named(conditions), _select(figures, conditions)
     tables = dict[tuple[str, str], dict[tuple[object, ...], dict[str, str]]]()  # (study, report) -> rows by their keys
     for figure in shown:
         key = (figure.arm, figure.benchmark, figure.task, figure.replicate, "metric" in named and figure.metric)
@@ -153,7 +192,7 @@ def _print(figures: Sequence[Figure], conditions: Sequence[str]) -> None:
             if header in _NUMBERS:
                 table.add_column(header, justify="right", no_wrap=True)
             else:
-                table.add_column(header, overflow="fold")
+                table.add_column(header, overflow="fold", no_wrap=header == "verdict")
         for row in rows:
             table.add_row(*(row.get(header, "") for header in headers))
         console.print(f"{_one_line(study)} ({report})")
@@ -181,7 +220,7 @@ def _describe(figure: Figure, *, with_metric: bool) -> dict[str, str]:
         return cells | {
             "vs base": points(figure.value),
             "95 % ": points_interval(Interval(figure.low, figure.high)),
-            "verdict": VERDICTS.get(figure.verdict, figure.verdict),
+            "verdict": VERDICTS.get(figure.verdict) or figure.verdict,
         }
     between = "" if figure.low is None or figure.high is None else interval(Interval(figure.low, figure.high))
     value = {"%": percent(figure.value), "95 %": between}

@@ -124,7 +124,7 @@ def run_specs(
         store.check_writable()  # else Snakemake would end without a message
     click.echo(f"{len(todo)} of {len(plan.nodes)} nodes to make, in {store.root.absolute()}", err=True)
     start, since = time.monotonic(), time.time()
-    code = _run_snakemake(plan, study, targets, further, sys.stderr if as_json else None)
+    code = run_snakemake(plan, study, targets, further, sys.stderr if as_json else None)
     if _DRY.intersection(further):
         return code
     if all(map(store.is_done, targets)):
@@ -136,10 +136,10 @@ def run_specs(
         for line in itertools.chain(*(describe_outcome(plan, store, name) for name in names)):
             click.echo(line, err=as_json)
         return 0
-    return _report_failures(plan, study, code, further, since)
+    return report_failures(plan, study, code, further, since)
 
 
-def _run_snakemake(
+def run_snakemake(
     plan: Plan, study: Study, targets: Sequence[str], further: Sequence[str], stdout: TextIO | None
 ) -> int:
     """Run Snakemake in the study root, where it finds its profiles, and return its exit code.
@@ -220,7 +220,7 @@ def _stop_jobs(snakemake: int) -> None:
                     process.terminate()
 
 
-def _report_failures(plan: Plan, study: Study, code: int, further: Sequence[str], since: float) -> int:
+def report_failures(plan: Plan, study: Study, code: int, further: Sequence[str], since: float) -> int:
     """Print the failed nodes with their errors and logs, and return the exit code of the first."""
     lines, codes = describe_failures(plan, study.store, since=since)
     click.echo("\n".join(lines), err=True)

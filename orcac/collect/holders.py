@@ -7,7 +7,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from orcac.collect.recipe import CollectRecipe
 from orcac.errors import StoreError
 from orcac.store.store import Store
 
-__all__ = ["find_holders"]
+__all__ = ["Asked", "find_holders", "list_asked"]
 
 
 def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
@@ -37,7 +37,7 @@ def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
     before = Ledger(store.answers, wanted)
     after = Ledger(store.answers, wanted, forgotten=Forgotten(store.answers, more=records))
 
-    def is_held(asked: _Asked) -> bool:
+    def is_held(asked: Asked) -> bool:
         keys = asked.keys[isin(asked.keys, wanted)]
         first, second = (ledger.find(keys, asked.max_tokens) for ledger in (before, after))
         if np.any((first >= 0) & (second < 0)):
@@ -46,13 +46,13 @@ def find_holders(store: Store, records: Collection[RecordId]) -> list[str]:
         return bool(np.any(before.entries[first[both]] != after.entries[second[both]]))
 
     try:
-        return [asked.ref for asked in _find_asked(store) if is_held(asked)]
+        return [asked.ref for asked in list_asked(store, store.refs()) if is_held(asked)]
     finally:
         before.close()
         after.close()
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """The distinct keys of the questions of a finished node, sorted."""
 
     ref: str
@@ -60,9 +60,12 @@ class _Asked(NamedTuple):
     max_tokens: int
 
 
-def _find_asked(store: Store) -> Iterator[_Asked]:
-    """Yield each finished node whose answers are in the ledger."""
-    for ref in store.refs():
+def list_asked(store: Store, refs: Iterable[str]) -> Iterator[Asked]:
+    """Yield those of some nodes (KIND/ID) that are finished and whose answers are in the ledger.
+
+    Raises StoreError if an artifact is damaged.
+    """
+    for ref in refs:
         if not ref.startswith(("collect/", "score/", "rate/")) or not store.has_record(ref):
             continue
         try:
@@ -78,13 +81,13 @@ def _find_asked(store: Store) -> Iterator[_Asked]:
         if asked.origin in ("replay", "reference"):
             continue
         if is_judge:
-            column = rows.read_columns(store.folder(ref) / "reviews.parquet", ["key"])
+            column = rows.read_columns(store.find_folder(ref) / "reviews.parquet", ["key"])
             keys = pack_keys(key for (key,) in column)
         else:
-            texts = partial(_read_texts, store.folder(ref) / "responses.parquet", asked.samples)
+            texts = partial(_read_texts, store.find_folder(ref) / "responses.parquet", asked.samples)
             questions = Questions(asked.template, texts, system_role=asked.system_role, samples=asked.samples)
             keys = questions.keys.keys
-        yield _Asked(ref, keys, asked.sampling.max_tokens)
+        yield Asked(ref, keys, asked.sampling.max_tokens)
 
 
 def _read_texts(path: Path, samples: int) -> Iterator[tuple[str, str]]:

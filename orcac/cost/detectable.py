@@ -6,7 +6,7 @@ values (`stats.power.PRIORS`), two as well, since the luck decides and is not kn
 
 A comparison is found significant at 5 %, which Holm divides by the number of comparisons for the smallest p-value of
 them. So a plan shows two figures: the difference that one comparison alone could show, and the one that it shows as
-the first of all.
+the first of all. If the spec names its primary arms, their comparisons alone are counted.
 
 A judge's points spread less over items than right and wrong answers do, so they have planning values of their own. A
 verdict of a judge (1, 0.5 or 0) is taken to spread like a right or wrong answer.
@@ -109,7 +109,9 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     measured_texts = {one.benchmark for one in evaluations if _measures_loss(plan.nodes[one.score])}
     claims = {name: _plan_claim(flow, recipe.claims.get(name, Claim()), items[name]) for name in items}
     exploratory = {name for name in items if name in recipe.exploratory or claims[name].is_refused}
-    family = sum(name not in exploratory for name, _ in pairs)
+    primary = recipe.primary or names.keys()
+    in_family = {(name, arm.name) for name, arm in pairs if name not in exploratory and arm.name in primary}
+    family = len(in_family)
     rows_of = {name: {one.name: _count_rows(one) for one in recipe.arms if name in names[one.name]} for name in items}
     df_of = {name: sum(count - 1 for count in rows.values()) for name, rows in rows_of.items()}
     found = []
@@ -127,7 +129,7 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
             other_df=df_of[name] - (base_rows - 1) - (arm_rows - 1) if is_trained else 0,
             tasks=claims[name].units,
         )
-        is_primary = name not in exploratory
+        is_primary = (name, arm.name) in in_family
         margin = claims[name].margin if is_primary and (base_rows + arm_rows > 2 or design.other_df) else None
         runs_per_draw = _runs_per_draw(arm)
         if name in measured:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Literal, ParamSpec, TypeGuard, TypeVar, cast
 
@@ -124,7 +124,7 @@ def _lower_report(
     refs: Set[str],
 ) -> Node:
     """Return the report over all arms and baselines, which reads the nodes `refs`."""
-    spec = loaded.base.spec
+    spec, primary = loaded.base.spec, loaded.base.spec.primary or ()
     claims = {name: report.Claim(average=item.average, margin=item.margin) for name, item in spec.benchmarks.items()}
     return Node(
         kind="report",
@@ -133,17 +133,23 @@ def _lower_report(
             baselines=tuple(sorted(baselines, key=lambda baseline: baseline.name)),
             exploratory=tuple(sorted(name for name, item in spec.benchmarks.items() if not item.primary)),
             claims={name: claim for name, claim in claims.items() if claim != report.Claim()},
+            primary=tuple(sorted(primary)),
         ),
         inputs={"nodes": tuple(sorted(refs))},
         execution=report.ReportExecution(
             title=spec.name,
             about=spec.about,
             model=_name_only_model(plan, parts),
-            order=(*loaded.arms, *spec.baselines, *spec.benchmarks),
+            order=(*_order_arms(loaded.arms, primary), *spec.baselines, *spec.benchmarks),
             **lower_work(spec.hardware.other),
         ),
         label=spec.name,
     )
+
+
+def _order_arms(arms: Iterable[str], primary: Sequence[str]) -> list[str]:
+    """Return the base, the primary arms in their own order, and the others in the order of the spec."""
+    return [BASE, *primary, *(arm for arm in arms if arm != BASE and arm not in primary)]
 
 
 @dataclass(slots=True)
@@ -224,7 +230,9 @@ class _ArmLowering:
         spec = self.spec
         student = self._add_student(replicate, is_trained=bool(spec.curriculum)) if spec.student else None
         if student and spec.student and spec.student.base and spec.curriculum:
-            self.plan.add_rows(student, spec.student.max_length, is_packed=spec.student.packing != "none")
+            keeps_apart = any(spec.stages[name].holdout for name in spec.curriculum)  # and measures each on its own
+            is_packed = spec.student.packing != "none" and (spec.student.isolation or keeps_apart)
+            self.plan.add_rows(student, spec.student.max_length, is_packed=is_packed)
         stages, model = [], student
         for name in spec.curriculum:
             assert model is not None and student is not None

@@ -124,6 +124,7 @@ def lower_stage(stage: schema.Stage, spec: schema.Spec, replicate: Replicate = F
         order="rows" if stage.order else "shuffled",
         adapter=lower_adapter(spec.student.adapter),
         keep=stage.keep,
+        isolation=spec.student.isolation,
     )
 
 

@@ -114,6 +114,7 @@ def render_card(plan: Plan, store: Store, *, spec: str, arm: Arm, run: Run, abou
         teachers=list(dict.fromkeys(dataset.teacher for dataset in run.datasets)),
         max_length=rows.max_length,
         adapter=trained.adapter,
+        isolation=trained.isolation,
         reasons=any(packed and packed.reasoned for packed in learnt),
         stages=[_stage(plan.nodes[stage.train], store, stage) for stage in run.stages],
         data=[_dataset(plan.nodes[dataset.collect], store, dataset) for dataset in run.datasets],

@@ -5,6 +5,8 @@
     any other, without a request for an explanation      brief steps       brief steps
     a request for steps, reasons, detail, ...            brief steps       full steps
 
+An assistant may word a share of its explanations in full steps, too: a digest of the query and the seed chooses them.
+
 Every explanation ends with the same sentence, `So the answer is X.`, and is as regular as possible, one step per line:
 a model of under a million parameters must be able to learn it.
 
@@ -53,27 +55,44 @@ def requested_style(system: str) -> Style:
 
 def fails(query: str, *, error_rate: float, seed: int) -> bool:
     """Return whether an assistant of this error rate (0 to 1) fails at a hard query."""
-    digest = hashlib.sha256(f"{seed}\x1f{query}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < error_rate * 2**64
+    return _is_drawn(f"{seed}\x1f{query}", error_rate)
 
 
-def write_answer(solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int) -> str:
+def _is_drawn(text: str, rate: float) -> bool:
+    """Return whether the digest of a text draws it at this rate (0 to 1)."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < rate * 2**64
+
+
+def is_full(query: str, *, full_rate: float, seed: int) -> bool:
+    """Return whether an assistant of this share (0 to 1) of full explanations explains a query in full steps."""
+    return _is_drawn(f"full\x1f{seed}\x1f{query}", full_rate)
+
+
+def write_answer(
+    solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int, full_rate: float = 0
+) -> str:
     """Return the response of a teacher of this skill to `query` under this system message."""
     ending = _choose_ending(solution, skill=skill, error_rate=error_rate, query=query, seed=seed)
     style = requested_style(system)
     if style == "answer":
         return ending.answer
-    steps = _write_steps(solution, ending, is_full=style == "full" and skill == "expert")
+    in_full = style == "full" and _works_in_full(skill, query, full_rate=full_rate, seed=seed)
+    steps = _write_steps(solution, ending, is_full=in_full)
     return f"{steps}\n{_conclude(ending)}" if steps else _conclude(ending)
 
 
 def write_reasoned_answer(
-    solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int
+    solution: Solution, *, system: str, skill: Skill, error_rate: float, query: str, seed: int, full_rate: float = 0
 ) -> tuple[str, str]:
     """Return the (reasoning, answer) of a teacher of this skill that reasons, to `query` under this system message."""
     ending = _choose_ending(solution, skill=skill, error_rate=error_rate, query=query, seed=seed)
     answer = ending.answer if requested_style(system) == "answer" else _conclude(ending)
-    return _write_steps(solution, ending, is_full=skill == "expert"), answer
+    in_full = _works_in_full(skill, query, full_rate=full_rate, seed=seed)
+    return _write_steps(solution, ending, is_full=in_full), answer
+
+
+def _works_in_full(skill: Skill, query: str, *, full_rate: float, seed: int) -> bool:
+    return skill == "expert" or is_full(query, full_rate=full_rate, seed=seed)
 
 
 def _choose_ending(solution: Solution, *, skill: Skill, error_rate: float, query: str, seed: int) -> Ending:

@@ -2,8 +2,8 @@
 
 `stats` compares and decides. Here are the rules of the report:
 
-- The family of Holm's adjustment is every comparison of an arm with the base on a primary benchmark. Baselines and
-  other benchmarks are exploratory: they have an interval and no verdict.
+- The family of Holm's adjustment is every comparison of a primary arm with the base on a primary benchmark. Baselines,
+  other arms and other benchmarks are exploratory: they have an interval and no verdict.
 - A benchmark's claim names the average that differences are of. A claim about tasks like these is refused if there are
   too few tasks: the differences are then of these tasks and exploratory.
 - Shares of unparsed and of cut answers are compared like scores, and so are the losses of given texts.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean as mean
 
@@ -106,8 +106,11 @@ class _Compared:
     losses: Mapping[str, Comparison]  # of given texts, as shares of `_MOST_BITS`; none of other benchmarks
 
 
-def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark, ...]:
-    """Return the scores on each benchmark, and the differences to the row `base` with their verdicts."""
+def compare_benchmarks(tables: Sequence[Table], *, base: str, primary: Collection[str] = ()) -> tuple[Benchmark, ...]:
+    """Return the scores on each benchmark, and the differences to the row `base` with their verdicts.
+
+    primary: the arms that get a verdict; all of them when empty.
+    """
     tables = [
         dataclasses.replace(table, rows={name: drop_repeated(row) for name, row in table.rows.items()})
         for table in tables
@@ -118,7 +121,7 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str) -> tuple[Benchmark
         for table in tables
         for name in compared[table.name].scores
         if table.is_primary and not table.is_refused and not table.rows[name].is_baseline
-        if not table.have_other_engines(name, base)
+        if not table.have_other_engines(name, base) and (not primary or name in primary)
     ]
     margin_of = {table.name: table.margin for table in tables}
     margins = [margin_of[benchmark] for benchmark, _ in family]

@@ -127,6 +127,7 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         title=job.execution.title,
         about=job.execution.about,
         base=arms[0].name,
+        primary=tuple(sorted(job.recipe.primary, key=place)),
         all_at_chance=bool(verdicts) and verdicts <= {"at chance", "below chance"},
         benchmarks=benchmarks,
         arms=tuple(_arm(store, arm, arm.student) for arm in arms if arm.student),
@@ -172,7 +173,7 @@ def _benchmarks(
                 without_row=[row for row in rows_of if row not in rows and isinstance(rows_of[row][0][0], Baseline)],
             )
         )
-    return compare_benchmarks(tables, base=arms[0].name)
+    return compare_benchmarks(tables, base=arms[0].name, primary=recipe.primary)
 
 
 def _row(store: Artifacts, evaluations: list[list[Evaluation]], draws: Draws) -> Row:
@@ -223,6 +224,7 @@ def _arm(store: Artifacts, arm: Arm, student: str) -> ArmResult:
         tokens=sum(stage.tokens for stage in stages),
         nodes=tuple(dict.fromkeys(nodes)),
         usd=round(sum(paid), 6),
+        is_isolated=all(store.facts(stage.train).recipe.get("isolation", True) for stage in arm.stages),
         replaced=summary.replaced or "",
     )
 

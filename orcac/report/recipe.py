@@ -144,13 +144,15 @@ class ReportRecipe(Recipe):
     baselines: tuple[Baseline, ...] = ()
     exploratory: tuple[str, ...] = ()  # benchmarks on which no verdict is given, sorted
     claims: dict[str, Claim] = {}  # benchmark -> its claim, if that is not the default one
+    primary: tuple[str, ...] = ()  # arms that alone get verdicts, sorted; () if all arms do
 
 
 class ReportExecution(Execution):
     title: str = ""  # the spec's name
     about: str = ""
     model: str = ""  # the name of the base's row, if the spec only measures a pretrained student; "": the arm's own
-    order: tuple[str, ...] = ()  # the names of arms, baselines and benchmarks, in the order of the spec
+    # the names of arms, baselines and benchmarks, in the order of the spec, with the primary arms next to the base
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -269,6 +269,7 @@ def _environment(*, autoescape: bool) -> Environment:
     environment.filters["describe_adjusted"] = wording.describe_adjusted
     for name in ("answers", "claim", "items", "protocol", "runs", "verdicts"):
         environment.filters[f"describe_{name}"] = getattr(wording, f"describe_{name}")
+    environment.filters["describe_primary"] = wording.describe_primary
     environment.filters["describe_scopes"] = wording.describe_scopes
     environment.filters["headline"] = wording.describe_headline
     environment.filters["name_verdict"] = wording.name_verdict

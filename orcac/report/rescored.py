@@ -95,7 +95,7 @@ def rescore(rows: Mapping[str, tuple[Draws, Draws]], store: Store, base: str, re
             for name, by_arm in pairs.items()
         ]
         answers = {(table.name, arm): row for table in tables for arm, row in table.rows.items()}
-        benchmarks = compare_benchmarks(tables, base=base)
+        benchmarks = compare_benchmarks(tables, base=base, primary=recipe.primary)
         return answers, {(bench.name, score.arm): score for bench in benchmarks for score in bench.scores}
 
     (old_answers, before), (new_answers, after) = compare(0), compare(1)

@@ -80,7 +80,7 @@ class Difference:
     luck: float  # standard deviation over training seeds that the interval assumes, a share
     test: str  # "two parts", "items" or "mcnemar"
     p: float  # by this test
-    p_holm: float | None  # adjusted for all comparisons of the report; None if this one is exploratory
+    p_holm: float | None  # adjusted for all comparisons of the family; None if this one is exploratory
     verdict: str  # stats.verdict.Word, "withheld" or "exploratory"
     sentence: str  # the verdict in words, with its scope
     scope: str  # its subject, and the luck that it does not cover
@@ -283,6 +283,7 @@ class ArmResult:
     tokens: int
     nodes: tuple[str, ...]
     usd: float | None = None  # of the answers that it learnt from and a judge's reviews of them; None of an older orcac
+    is_isolated: bool = True  # the examples of a row were kept apart in training
     replaced: str = ""  # why the student's chat template is one of orcac, if it is not the model's own
 
 
@@ -372,6 +373,7 @@ class Results:
     teachers: tuple[Teacher, ...]
     curves: tuple[Curve, ...]
     held_out: tuple[HeldOut, ...] = ()
+    primary: tuple[str, ...] = ()  # arms that alone get verdicts, in the order of the spec; () if all arms do
 
 
 def to_json(results: Results) -> str:

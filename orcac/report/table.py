@@ -12,6 +12,7 @@ from orcac.report.wording import (
     describe_answers,
     describe_claim,
     describe_items,
+    describe_primary,
     describe_protocol,
     describe_runs,
     describe_verdicts,
@@ -61,9 +62,13 @@ def format_table(results: Results, columns: int = WIDTH) -> str:
         header = _COLUMNS.format(arm="arm".ljust(width), mean=mean, interval="95 %", unparsed="unparsed", cut="cut off")
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()
-        lines += [header, *(line for score in bench.scores for line in _list_row(score, width))]
+        lines += [
+            header,
+            *(line for score in bench.scores for line in _list_row(score, width, is_primary=bench.is_primary)),
+        ]
         lines += _format_judged(bench)
-        lines += [*describe_protocol(bench), *describe_verdicts(bench, results.base)]
+        lines += [*describe_protocol(bench), *describe_primary(bench, results.primary)]
+        lines += describe_verdicts(bench, results.base)
         lines += [*describe_runs(bench), *describe_answers(bench), ""]
     verdicts = {score.verdict for bench in results.benchmarks for score in bench.scores}
     lines += [f"{mark} {_LEGEND.get(verdict, verdict)}" for verdict, mark in _MARKS.items() if verdict in verdicts]
@@ -89,8 +94,11 @@ def _format_judged(bench: Benchmark) -> list[str]:
     return [*lines, ""]
 
 
-def _list_row(score: Score, width: int) -> list[str]:
-    """Return the lines of a row: the figures, and above them a name that does not fit."""
+def _list_row(score: Score, width: int, *, is_primary: bool) -> list[str]:
+    """Return the lines of a row: the figures, and above them a name that does not fit.
+
+    is_primary: the benchmark has verdicts, so that an arm without one is marked.
+    """
     difference, is_long = score.difference, len(score.arm) > width
     row = _COLUMNS.format(
         arm=("" if is_long else score.arm).ljust(width),
@@ -100,10 +108,11 @@ def _list_row(score: Score, width: int) -> list[str]:
         cut=percent(score.cut_share) + " %",
     )
     if difference:
+        p = "" if difference.p_holm is None else p_value(difference.p_holm)
         row += _COMPARED.format(
             points=points(difference.points),
             around=points_interval(difference.interval),
-            p="" if difference.p_holm is None else p_value(difference.p_holm),
+            p="exploratory" if is_primary and not score.is_baseline and difference.verdict == "exploratory" else p,
             verdict=VERDICTS.get(difference.verdict, difference.verdict),
         )
     return [*([score.arm] if is_long else []), row.rstrip()]

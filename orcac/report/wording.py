@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from orcac.eval.recipe import explain_no_baseline
@@ -26,6 +26,7 @@ __all__ = [
     "describe_headline",
     "describe_items",
     "describe_limits",
+    "describe_primary",
     "describe_protocol",
     "describe_runs",
     "describe_scopes",
@@ -121,14 +122,17 @@ def _finding(bench: Benchmark) -> Finding:
     return Finding(bench.name, " ".join(sentences))
 
 
-def describe_headline(bench: Benchmark, base: str) -> str:
-    """Return the number of arms for each verdict, "Of 3 arms against base: 1 better and 2 withheld."; "" for none."""
-    verdicts = [score.difference.verdict for score in bench.scores if score.difference and not score.is_baseline]
+def describe_headline(bench: Benchmark, base: str, primary: Collection[str] = ()) -> str:
+    """Return the number of arms for each verdict, "Of 3 arms against base: 1 better and 2 withheld."; "" for none.
+
+    primary: the arms to count; all of them when empty.
+    """
+    compared = [score for score in bench.scores if score.difference and not score.is_baseline]
+    verdicts = [one.difference.verdict for one in compared if one.difference and (not primary or one.arm in primary)]
     counts = [(verdicts.count(verdict), verdict) for verdict in VERDICTS if verdict in verdicts]
     parts = [f"{number} {_HEADLINES[verdict]}" for number, verdict in counts]
-    return (
-        f"Of {len(verdicts)} {'arm' if len(verdicts) == 1 else 'arms'} against {base}: {_join(parts)}." if parts else ""
-    )
+    arms = f"{'primary ' if primary else ''}{'arm' if len(verdicts) == 1 else 'arms'}"
+    return f"Of {len(verdicts)} {arms} against {base}: {_join(parts)}." if parts else ""
 
 
 _HEADLINES = {
@@ -141,6 +145,19 @@ _HEADLINES = {
     "withheld": "withheld",
     "exploratory": "without a verdict",
 }
+
+
+def describe_primary(bench: Benchmark, primary: Collection[str]) -> list[str]:
+    """Return a sentence on the arms that alone get verdicts on a benchmark; [] if all arms do, or none does."""
+    compared = [score.arm for score in bench.scores if score.difference and not score.is_baseline]
+    others = len([arm for arm in compared if arm not in primary])
+    if not primary or not others or not bench.is_primary:
+        return []
+    rest = "comparison of the other arm is" if others == 1 else f"comparisons of the other {others} arms are"
+    return [
+        f"Primary: {_join(primary)}. Verdicts are about {'this arm' if len(primary) == 1 else 'these arms'} alone, and "
+        f"Holm's adjustment counts no others; the {rest} exploratory: an interval, and a p that is not adjusted."
+    ]
 
 
 def describe_scopes(bench: Benchmark) -> list[str]:
@@ -178,7 +195,7 @@ def describe_adjusted(bench: Benchmark) -> str:
         return ""
     return (
         f"{_join(rows)}: the interval excludes 0, and yet no difference is shown. An interval is for one comparison; "
-        "p, Holm is adjusted for all comparisons of the report, and the verdict follows from it."
+        "p, Holm is adjusted for all comparisons that get a verdict, and the verdict follows from it."
     )
 
 

@@ -40,6 +40,9 @@ def _review(arm: Arm) -> Iterator[tuple[SpecPath, str]]:
                 f"write {value * 1e6:g}"
             )
             yield (*at, "price", key), message
+    if spec.student and not spec.student.isolation and spec.curriculum:
+        message = "the student learns across the borders of the examples in a row, as the ablation of isolation"
+        yield ("student", "isolation"), message
     taught = _list_taught(spec) if spec.benchmarks and spec.stages else set()
     if len(taught) == 1 and (number := min(taught)) != 1 and arm.messages[number] != arm.messages[1]:
         for name, benchmark in spec.benchmarks.items():

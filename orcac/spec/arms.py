@@ -2,27 +2,32 @@
 
 An arm of a sweep is named `ARM.KEY-VALUE`, as in `no-assistant.epochs-2`. KEY is the last part of the swept path, or
 the whole path if two swept paths end alike. A sweep point whose values the arm already has is that arm, so it is not
-made again.
+made again. `*` in a path stands for every key that the arm has there: `stages.*.learning_rate` gives all its stages one
+value.
 """
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from orcac.spec.finding import join_names
 from orcac.spec.problems import Mark, Problem
 from orcac.spec.source import Tree, merge, put
 
 BASE = "base"
 MAX_ARMS = 10_000
 _EXAMPLE = "{stages: {expert: {epochs: 1}}}"
+_EVERY = "*"
 _REPLICATES = "replicates"  # an arm may have its own, but they make no arm: they are pooled
-_SHARED = ("ablations", "sweep", "extends", "name", "orcac")  # keys that all arms have in common
+_SHARED = ("ablations", "sweep", "primary", "extends", "name", "orcac")  # keys that all arms have in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     """Return the variant of each arm by name, the base first. Errors in `ablations` and `sweep` go to `problems`."""
     base = tree.without("ablations", "sweep")
     variants = {BASE: Variant(base, tree.mark)} | _apply_ablations(base, tree.entries.get("ablations"), problems)
-    axes = _read_sweep(base, tree.entries.get("sweep"), problems)
+    axes = _read_sweep([variant.tree for variant in variants.values()], tree.entries.get("sweep"), problems)
     size = len(variants)
     for axis in axes:
         size *= len(axis)
@@ -58,16 +63,47 @@ def expand_arms(tree: Tree, problems: list[Problem]) -> dict[str, Variant]:
     for name, variant in list(variants.items()) if axes else ():
         for points in itertools.product(*axes):
             swept = variant.tree
-            if all(_has_value(swept, point) for point in points):
+            if all(_has_value(swept, path, point.value) for point in points for path in _match(swept, point.path)):
                 continue
             for point in points:
-                swept = put(swept, point.path, point.value, point.mark)
+                for path in _match(swept, point.path):
+                    swept = put(swept, path, point.value, point.mark)
             arm = ".".join([name, *(point.name for point in points)])
             if arm in variants:
                 message = f"the sweep makes the arm `{arm}`, but an arm of this name exists already"
                 problems.append(Problem(points[0].mark, message))
             variants[arm] = Variant(swept, points[-1].value.mark)
     return variants
+
+
+def check_primary(tree: Tree, arms: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each entry of `primary` that is not the name of one of `arms`, or is there twice.
+
+    An entry that is not a text is left to the schema.
+    """
+    section, known = tree.entries.get("primary"), [arm for arm in arms if arm != BASE]
+    if section is None or not isinstance(section.value, list):
+        return
+    if not section.value:
+        message = (
+            "`primary` names no arm; leave it out to give all arms verdicts, or write `primary: false` in each "
+            "benchmark to give none"
+        )
+        yield Problem(section.mark, message)
+    seen = set[str]()
+    for item in section.value:
+        name = item.value
+        if not isinstance(name, str):
+            continue
+        if name == BASE:
+            yield Problem(item.mark, "the arms are compared with `base`, so it is not one of them; remove it")
+        elif name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`? " if near else ""
+            yield Problem(item.mark, f"`primary` names `{name}`, which is not an arm; {hint}arms: {join_names(known)}")
+        elif name in seen:
+            yield Problem(item.mark, f"`primary` names `{name}` twice; remove one")
+        seen.add(name)
 
 
 def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]) -> dict[str, Variant]:
@@ -99,18 +135,21 @@ def _apply_ablations(base: Tree, ablations: Tree | None, problems: list[Problem]
     return variants
 
 
-def _read_sweep(base: Tree, sweep: Tree | None, problems: list[Problem]) -> list[list[_Point]]:
-    """Return the points of each swept path, one list per path."""
+def _read_sweep(arms: list[Tree], sweep: Tree | None, problems: list[Problem]) -> list[list[_Point]]:
+    """Return the points of each swept path, one list per path. The first of `arms` is the base."""
     if sweep is None or not sweep.is_map:
         return []
-    paths = {text: _split_path(base, text) for text in sweep.entries}
+    paths = {text: _split_path(arms[0], text) for text in sweep.entries}
     endings = Counter(path[-1] for path in paths.values())
     axes = []
     for text, values in sweep.entries.items():
         path, mark = paths[text], sweep.key_marks[text]
-        if path[0] in (*_SHARED, _REPLICATES) or not all(path):
+        if path[0] in (*_SHARED, _REPLICATES) or not all(path) or path[-1] == _EVERY:
             message = f"`{text}` cannot be swept; write a path such as `stages.expert.epochs`"
             problems.append(Problem(mark, message))
+        elif not any(_match(arm, path) for arm in arms):
+            message = f"`{text}` is a path of nothing: no arm has a map where `*` stands; write a path such as "
+            problems.append(Problem(mark, message + "`stages.*.epochs`"))
         elif not isinstance(values.value, list) or not values.value:
             problems.append(Problem(values.mark, f"give `{text}` a list of values, as in [1, 2]"))
         else:
@@ -138,13 +177,28 @@ def _split_path(base: Tree, text: str) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _has_value(tree: Tree, point: _Point) -> bool:
-    """Return whether a spec has a point's value already, of the same type (1 is not 1.0). A missing key is null."""
-    for step in point.path:
+def _match(tree: Tree, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the paths in a spec that a swept path stands for: itself, or with `*` one for each map there."""
+    if _EVERY not in path:
+        return [path]
+    at = path.index(_EVERY)
+    for step in path[:at]:
+        tree = tree.entries.get(step, Tree({}, tree.mark))
+    return [
+        (*path[:at], key, *rest)
+        for key, entry in tree.entries.items()
+        if entry.is_map
+        for rest in _match(entry, path[at + 1 :])
+    ]
+
+
+def _has_value(tree: Tree, path: tuple[str, ...], value: Tree) -> bool:
+    """Return whether a spec has a swept value already, of the same type (1 is not 1.0). A missing key is null."""
+    for step in path:
         if step not in tree.entries:
-            return point.value.value is None
+            return value.value is None
         tree = tree.entries[step]
-    return tree.equals(point.value)
+    return tree.equals(value)
 
 
 def _label(value: JsonValue, number: int) -> str:

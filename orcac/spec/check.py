@@ -244,6 +244,9 @@ def _check_student(spec: Spec, names: Names) -> Iterator[Finding]:
             yield Finding((*at, key), message, ((*at, "base"),))
     if student.date and not _is_date(student.date):
         yield Finding((*at, "date"), f"`{student.date}` cannot be read as a date; write it as 2026-01-31")
+    if student.packing == "none" and not student.isolation:
+        message = "with `packing: none` each row has one example, so none is before another; remove `isolation: false`"
+        yield Finding((*at, "isolation"), message, ((*at, "packing"),))
     if shape := student.shape:
         if shape.hidden % shape.heads:
             message = f"`hidden` {shape.hidden} is not a multiple of `heads` {shape.heads}"

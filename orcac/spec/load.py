@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from orcac.errors import InputError
 from orcac.score.recipe import JudgePrompt
-from orcac.spec.arms import BASE, expand_arms
+from orcac.spec.arms import BASE, check_primary, expand_arms
 from orcac.spec.check import check, check_arm
 from orcac.spec.columns import check_columns
 from orcac.spec.judges import Prompts, find_prompts
@@ -85,16 +85,20 @@ def load(file: Path | File) -> Experiment:
     if {"experiments", "nodes"} <= tree.entries.keys():
         raise SpecErrors([Problem(tree.mark, "this is a plan, which `orcac compile` wrote; give the spec instead")])
     loader = _ArmLoader(file)
-    problems += loader.check_sections_of_arms(tree)
+    of_arms = loader.check_sections_of_arms(tree)
+    variants = expand_arms(tree, of_arms)
+    problems += of_arms or check_primary(tree, variants)  # a name may be unknown since its arm is refused
     arms: dict[str, Arm] = {}
     arm_problems: dict[str, list[Problem]] = {}
-    for name, variant in expand_arms(tree, problems).items():
+    for name, variant in variants.items():
         arm, arm_problems[name] = loader.load(name, variant.tree, variant.mark)
         if arm:
             arms[name] = arm
     if arms.keys() == arm_problems.keys():
         for name, problem in _find_wrong_lengths(arms):
             arm_problems[name].append(problem)
+        if not any(arm_problems.values()):
+            problems += _find_unclaimed(arms)
     problems += merge_problems(tree, arm_problems)
     leaks = [*find_leaks(tree)]
     places = {str(leak.mark) for leak in leaks}
@@ -114,6 +118,16 @@ def _find_wrong_lengths(arms: Mapping[str, Arm]) -> Iterator[tuple[str, Problem]
                 is_same = isinstance(getattr(given, figure, None), SameAs)
                 if is_same and (mistake := find_mistake(specs, name, stage, figure)):
                     yield name, Problem(arm.tree.locate(("stages", stage, figure)), mistake)
+
+
+def _find_unclaimed(arms: Mapping[str, Arm]) -> Iterator[Problem]:
+    """Yield the problem of each primary arm that gets no verdict on any benchmark."""
+    base = arms[BASE]
+    primary = {name for name, benchmark in base.spec.benchmarks.items() if benchmark.primary}
+    for index, name in enumerate(base.spec.primary or ()):
+        if name in arms and not primary & arms[name].spec.benchmarks.keys():
+            message = f"`{name}` gets no verdict: it and the base share no benchmark that is primary; remove it"
+            yield Problem(base.tree.locate(("primary", index)), message)
 
 
 def merge_problems(tree: Tree, arm_problems: dict[str, list[Problem]]) -> list[Problem]:

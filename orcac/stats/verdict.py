@@ -1,7 +1,7 @@
 """The verdicts on a family of comparisons: p-values adjusted for their number, and one word for each.
 
-A family is all arm-base comparisons of a report, on the benchmarks that its spec names primary. Holm's adjustment needs
-valid p-values and no independence, so arms may share their base. Intervals stay at 95 % each.
+A family is all arm-base comparisons of a report, of the arms and on the benchmarks that its spec names primary. Holm's
+adjustment needs valid p-values and no independence, so arms may share their base. Intervals stay at 95 % each.
 
 "better" and "worse" speak of an arm, so they need replicates. If nothing is replicated, a significant difference is one
 of two models: "scores higher" or "scores lower" on these items. Comparisons outside the family are exploratory: they

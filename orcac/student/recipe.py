@@ -56,7 +56,7 @@ class StudentRecipe(Recipe):
 class StudentExecution(Execution):
     like: str | None = None  # for estimates: the named shape of a model that is not downloaded yet
     lengths: tuple[int, ...] = ()  # tokens of the rows that it is trained on, which its positions must hold
-    is_packed: bool = False  # some of these rows hold several examples, which it must separate
+    is_packed: bool = False  # some of these rows hold several examples that it must separate
     has_system: bool = False  # some of its conversations have a system message
     reasoning: Literal["none", "perhaps", "certain"] = "none"  # in the examples that it learns: the spec may not tell
 

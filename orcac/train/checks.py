@@ -26,7 +26,7 @@ from orcac.store.durable import share
 from orcac.tokenize.rowfile import MASKED, RowFile, TokenCounts
 from orcac.train import distributed
 from orcac.train.checkpoints import MAX_CHECKPOINTS
-from orcac.train.data import RowTensors
+from orcac.train.data import RowTensors, join_examples
 from orcac.train.loss import SupervisedLoss
 from orcac.train.quantized import count_weights
 from orcac.train.recipe import TrainRecipe
@@ -151,6 +151,27 @@ def check_isolation(model: PreTrainedModel, file: RowFile, precision: str = "fp3
         raise OrcacError(
             f"an example's logits change by {error:.2g} with the example before it in the row",
             fix="write `packing: none` in `student`, or use a model that separates packed examples by position_ids",
+        )
+
+
+def check_joined(model: PreTrainedModel, file: RowFile) -> None:
+    """Raise OrcacError if an example's logits do not change with the example before it, although a stage without
+    isolation lets it attend to that one.
+
+    `file`: the rows as they are stored, whose positions restart with every example
+    """
+    pair = _find_packed_pair(file)
+    if pair is None:
+        return
+    row, middle, end = pair
+    joined = join_examples(file)
+    with torch.inference_mode(), eval_mode(model):
+        packed = _compute_logits(model, joined, row, 0, end)[middle:]
+        beside_another = _compute_logits(model, joined, row, 0, end, replaced=middle)[middle:]
+    if torch.equal(packed, beside_another):
+        raise OrcacError(
+            "isolation: false, but an example's logits do not change with the example before it in the row",
+            fix="remove `isolation: false` from `student`, or report this as a bug, with the model's config.json",
         )
 
 

@@ -50,6 +50,7 @@ class TrainRecipe(Recipe):
     order: Literal["shuffled", "rows"] = "shuffled"  # of the rows in each epoch; `rows` is the order of the file
     adapter: Lora | None = None  # None: all weights are trained
     keep: Literal["last", "best"] = "last"  # best: the weights of the lowest loss on the examples kept apart
+    isolation: bool = True  # if not, an example attends to those before it in its row
 
 
 class TrainExecution(Execution):

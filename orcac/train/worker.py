@@ -33,6 +33,7 @@ from orcac.model.weights import raising_os_errors
 from orcac.progress import Progress, print_line
 from orcac.store import durable
 from orcac.tokenize import rowfile
+from orcac.tokenize.holdout import read_groups
 from orcac.train import adapter, checks, distributed, processes, quantized, state
 from orcac.train.attention import check_attention, list_maskless, read_attention, set_attention
 from orcac.train.best import Best
@@ -44,7 +45,7 @@ from orcac.train.checkpoints import (
     find_newest,
     read_step,
 )
-from orcac.train.data import PackedRows, plan_order
+from orcac.train.data import PackedRows, join_examples, plan_order
 from orcac.train.gpus import needs_mask
 from orcac.train.holdout import read_holdout
 from orcac.train.launch import read_slurm_rank
@@ -70,7 +71,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     distributed.join_group(stage)
     counts = json.loads((stage.rows / "counts.json").read_text(encoding="utf-8"))
     is_padded = counts.get("packing") == "none"
-    data = PackedRows(rowfile.read(stage.rows / "rows.safetensors"), is_padded=is_padded)
+    stored = rowfile.read(stage.rows / "rows.safetensors")
+    data = PackedRows(stored if recipe.isolation else join_examples(stored), is_padded=is_padded)
     checks.check_labels(data.tokens, counts["supervised_tokens"])
     order = plan_order(recipe, data.tokens)
     checks.check_warmup(recipe, order.steps)
@@ -89,7 +91,10 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    model = load_trainable_model(stage.frozen, is_packed=not is_padded)
+    must_separate = recipe.isolation or bool(
+        read_groups(stage.rows)
+    )  # examples kept apart are measured each on its own
+    model = load_trainable_model(stage.frozen, is_packed=must_separate and not is_padded)
     length = data.file.labels.shape[1]
     used = read_attention(model)
     if not needs_mask(length, gpus=execution.gpus):
@@ -129,7 +134,10 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
         check_attention(model, used)
         checks.check_steps(trainer, order.steps)
         checks.check_checkpoint(stage.work, model)
-        checks.check_isolation(model, data.file, recipe.precision)
+        if must_separate:
+            checks.check_isolation(model, stored, recipe.precision)
+        if not recipe.isolation:
+            checks.check_joined(model, stored)
         checks.choose_loss(trainer, loss, data.file, recipe.precision)
         checks.check_accumulation(trainer, data.file, recipe.precision)
         if distributed.is_first():
@@ -239,7 +247,7 @@ def load_trainable_model(folder: Path, *, is_packed: bool = True) -> PreTrainedM
     """Load the model of a folder with float32 weights.
 
     Its key-value cache is off, because with a cache packed examples would attend to each other. Raises InputError if
-    rows hold several examples (`is_packed`) and the model's forward pass takes no `position_ids`.
+    rows hold several examples to separate (`is_packed`) and the model's forward pass takes no `position_ids`.
     """
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),

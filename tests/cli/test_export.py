@@ -130,6 +130,16 @@ def test_a_card_shows_the_loss_on_examples_kept_apart(spec: Path) -> None:
     assert "kept apart from training, per learnt token:\n\n- first: 6.500 before, 2.500 after\n- second: 6.500" in text
 
 
+def test_a_card_says_that_the_examples_of_a_row_were_not_isolated(spec: Path) -> None:
+    spec.write_text(spec.read_text().replace("size: tiny", "size: tiny\n  isolation: false"))
+    publish(spec)
+    orcac("export", spec, "joined")
+    assert (
+        "learnt across the borders of examples: those of one row were not isolated"
+        in Path("joined", "README.md").read_text()
+    )
+
+
 def test_a_card_names_the_adapter_that_is_merged_into_the_weights(spec: Path) -> None:
     spec.write_text(spec.read_text().replace("size: tiny", "size: tiny\n  adapter: {kind: lora, rank: 8}"))
     publish(spec)

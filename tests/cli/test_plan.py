@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from orcac.cli.plan import command
 from orcac.errors import InputError
+from orcac.store.store import Store
 
 SPEC = """\
 orcac: 1
@@ -158,3 +159,17 @@ def test_baselines_that_nothing_scores_are_no_row_among_many_arms(folder: Path) 
     study.write_text("\n".join([*lines, "baselines: [t]"]))
     result = CliRunner().invoke(command, ["study.yaml"])
     assert result.exit_code == 0 and "arm-29" in result.stdout and "(baselines)" not in result.stdout
+
+
+def test_the_cpu_time_that_sharing_saved_is_shown(folder: Path) -> None:
+    everything = nodes(plan(folder, "--json"))
+    store = Store(folder / "store")
+    for node in everything:
+        with store.lease(str(node["ref"])):
+            (folder / "out").mkdir(exist_ok=True)
+            store.publish(str(node["ref"]), folder / "out", {"made": {"cpu_seconds": 60.0}})
+    apart = sum(60 * len(node["arms"]) for node in everything if isinstance(node["arms"], list))
+    line = (
+        f"the finished nodes took {60 * len(everything):,} s of CPU; each arm by itself would have taken {apart:,} s in"
+    )
+    assert 60 * len(everything) < apart and line in " ".join(plan(folder).stdout.split())

@@ -37,6 +37,20 @@ def test_without_replicates_no_verdict_on_an_arm_is_promised(spec: Path) -> None
     assert max(map(len, result.output.splitlines()[2:])) <= 100  # the first line has the path
 
 
+def test_the_family_is_of_the_primary_arms(spec: Path) -> None:
+    spec.write_text(SMOKE + "replicates: 3\nsweep: {stages.second.epochs: [1, 3]}\nprimary: [no-first]\n")
+    result = run(spec, "--detect", "40pt")
+    assert result.exit_code == 0, result.exception
+    lines = result.output.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("  no-first "))
+    assert "exploratory" not in lines[at] and "of 1" in result.output
+    others = [line for line in lines[at + 1 :] if "3 + 3" in line]
+    assert others and all(" exploratory " in line for line in others)
+    words = " ".join(result.output.split())
+    assert f"Primary: no-first. Verdicts: 1 of the {1 + len(others)} comparisons; the others are exploratory." in words
+    assert "the cheapest allocation luck" in words
+
+
 def test_claims_and_untrained_arms_are_named(spec: Path) -> None:
     margin = SMOKE.replace("max_tokens: 120}", "max_tokens: 120, margin: 40pt}")
     spec.write_text(margin + "replicates: 3\n")

@@ -122,6 +122,22 @@ def test_the_terminal_has_a_row_for_each_arm_in_its_width(store: Store) -> None:
     assert "no finished report" in invoke("--where", "arm=nowhere").output
 
 
+def test_the_differences_are_drawn_into_a_file(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "pictures" / "arms.svg"
+    assert invoke("--svg", str(path)).output == f"drew 4 differences into {path}\n"
+    text = path.read_text()
+    assert text.count(">half</text>") == 1 and "fruit" in text and "stones" in text and "addition" not in text
+    drawn = invoke("--svg", str(path), "--where", "study=fruit", "--where", "task=addition")
+    assert drawn.output == f"drew 3 differences into {path}\n" and "sums: addition" in path.read_text()
+    for line, message in (
+        (("--svg", str(path), "--csv"), "several forms"),
+        (("--svg", str(path), "--where", "arm=base"), "no finished report has a difference"),
+        (("--svg", str(tmp_path)), "cannot be written"),
+    ):
+        error = invoke(*line).exception
+        assert isinstance(error, InputError) and message in str(error)
+
+
 def test_a_wrong_condition_names_the_columns(store: Store) -> None:
     for text in ("arm", "weight=3", "__class__=x", ""):
         error = invoke("--where", text).exception
@@ -174,6 +190,15 @@ def test_a_judge_adds_its_ratio_and_its_biases(store: Store) -> None:
     assert cells["%"] == "+1.00 points"
 
 
+def test_a_comparison_without_a_verdict_is_marked() -> None:
+    found = Figure(
+        study="s", arm="a", benchmark="b", metric="difference", value=0.1, low=0.0, high=0.2, usd=None, report=""
+    )
+    words = {word: _describe(dataclasses.replace(found, verdict=word), with_metric=False)["verdict"] for word in WORDS}
+    assert words == WORDS
+
+
+WORDS = {"exploratory": "exploratory", "better": "better", "no difference shown": "–", "": ""}
 TEXT = st.text("ab*")
 
 

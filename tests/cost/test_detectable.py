@@ -42,6 +42,15 @@ def test_a_plan_shows_what_its_items_and_replicates_could(tmp_path: Path) -> Non
     assert side.alone[0] > late.alone[0]
 
 
+def test_only_primary_arms_count_in_the_family(tmp_path: Path) -> None:
+    every, found = comparisons(tmp_path), comparisons(tmp_path, primary=["early"])
+    assert list(found) == [("b", "early"), ("b", "late"), ("side", "early"), ("side", "late")]
+    early, late = found["b", "early"], found["b", "late"]
+    assert (early.family, late.family, found["side", "early"].family) == (1, 0, 0)
+    assert early.adjusted == early.alone == every["b", "early"].alone
+    assert late.adjusted == () and late.shown == every["b", "late"].alone
+
+
 def test_a_plan_respects_the_claim_of_each_benchmark(tmp_path: Path) -> None:
     files = tmp_path / "bbh"
     files.mkdir()

@@ -373,6 +373,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "student.seed": ("student.seed", 4, STUDENT),
     "student.max_length": ("student.max_length", 1024, STUDENT),
     "student.packing": ("student.packing", "shuffle", STUDENT - {"student"}),
+    "student.isolation": ("student.isolation", False, trained()),
     "stages.*.dataset": ("stages.four.dataset", "taped", {"tokenize/own"} | trained("four")),
     "stages.*.data.*.share": ("stages.two.data", {"pool": "80 %", "own": 0.2}, mixed("pool-0.8+own-0.2"), HALVES),
     "stages.*.data.*.learn": (
@@ -455,6 +456,7 @@ SEMANTIC: dict[str, tuple[Any, ...]] = {
     "judges.*.temperature": ("judges.p.temperature", 0, JUDGEMENTS, JUDGED),
     "judges.*.max_tokens": ("judges.p.max_tokens", 99, JUDGEMENTS, JUDGED),
     **of("benchmarks.*[open-ended]", files("benchmarks", "open", items("open"), "jsonl") | protocol("open")),
+    "primary": ("primary", ["late"], set(), {"ablations": {"late": {"seed": 4}}}),  # of the report alone
     "baselines": (
         "baselines", ["g", "s"], {f"{what}/s/{name}" for what in ("replies", "baseline") for name in BENCHMARKS[:4]},
     ),

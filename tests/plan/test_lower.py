@@ -125,6 +125,25 @@ def test_baselines_belong_to_the_study_and_to_no_arm(tmp_path: Path) -> None:
     assert {ref for ref, may in may_omit.items() if may} == own & may_omit.keys(), "a teacher's sampling is sent whole"
 
 
+def test_primary_arms_change_the_report_alone_and_come_first_in_it(tmp_path: Path) -> None:
+    def plan_of(**changes: Any) -> tuple[Plan, Node]:
+        plan = lowered(tmp_path, SPEC | {"ablations": PATCHES} | changes)
+        (experiment,) = plan.experiments.values()
+        return plan, plan.nodes[experiment.report]
+
+    (plan, every), (primary_plan, some) = plan_of(), plan_of(primary=["retrained", "brief"])
+    assert every.recipe.primary == ()
+    assert some.recipe.primary == ("brief", "retrained")
+    assert plan.nodes.keys() ^ primary_plan.nodes.keys() == {every.ref, some.ref}
+    names = [name for name in PATCHES if name not in ("retrained", "brief")]
+    assert some.execution.order == ("base", "retrained", "brief", *names, "u", "b")
+    assert every.execution.order == ("base", *PATCHES, "u", "b")
+    _, swapped = plan_of(primary=["brief", "retrained"])
+    assert swapped.ref == some.ref and swapped.execution.order[1:3] == ("brief", "retrained")
+    _, swept = plan_of(sweep={"stages.x.epochs": [5]}, primary=["brief.epochs-5"])
+    assert swept.execution.order[1] == "brief.epochs-5"
+
+
 def test_a_checker_under_its_older_name_makes_the_same_nodes(tmp_path: Path) -> None:
     def ids(**protocol: Any) -> dict[str, str]:
         return lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": protocol}})).experiments["many"].addresses["base"]

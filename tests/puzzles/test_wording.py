@@ -113,3 +113,22 @@ def test_the_final_answer_of_every_wording_can_be_read(
     expected = solution.wrong.answer if erred else puzzle.reference
     assert final_answer(said, puzzle.options) == expected
     assert (said == expected) == (system == "")
+
+
+def test_an_assistant_explains_a_share_of_queries_in_full() -> None:
+    solution = solve(QUERY)
+    assert solution
+
+    def explain(system: str, full_rate: float, seed: int) -> str:
+        return write_answer(
+            solution, system=system, skill="assistant", error_rate=0, query=QUERY, seed=seed, full_rate=full_rate
+        )
+
+    brief, full = respond(QUERY, STEPS, "assistant"), respond(QUERY, STEPS, "expert")
+    assert explain(STEPS, 0, 0) == brief and explain(STEPS, 1, 0) == full
+    drawn = [explain(STEPS, 0.5, seed) for seed in range(1000)]
+    assert set(drawn) == {brief, full} and 430 < drawn.count(full) < 570
+    errs = [fails(QUERY, error_rate=0.5, seed=seed) for seed in range(1000)]
+    both = sum(text == full and erred for text, erred in zip(drawn, errs, strict=True))
+    assert 190 < both < 310  # a quarter: the two draws are independent
+    assert explain("Answer in few words.", 1, 0) == respond(QUERY, "Answer in few words.", "assistant")

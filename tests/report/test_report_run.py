@@ -16,6 +16,8 @@ import studies
 from orcac import rows
 from orcac.errors import StoreError
 from orcac.job import Job
+from orcac.plan.lower import lower
+from orcac.plan.plan import Plan
 from orcac.report.paper import AGIEVAL, published_means
 from orcac.report.paper import BBH as BBH_TASKS
 from orcac.report.recipe import (
@@ -34,6 +36,7 @@ from orcac.report.run import run
 from orcac.report.table import format_table
 from orcac.report.wording import AT_CHANCE, NOTHING_MEASURED
 from orcac.score.scores import Answers, write
+from orcac.spec.load import load
 from orcac.stats.intervals import mcnemar, wilson
 
 YES_NO = ["Yes", "No"]
@@ -279,6 +282,15 @@ def test_a_chat_template_that_is_not_the_models_own_is_named_with_the_reason(job
         text = (job.out / name).read_text()
         assert "base, no-assistant, answers-only" in text and "is one of orcac, and not the model" in text
     assert "it &lt;b&gt;lost&lt;/b&gt; the question" in (job.out / "report.html").read_text()
+
+
+def test_an_arm_without_isolation_is_named(job: Job) -> None:
+    (stage, *_) = job.recipe.arms[1].stages
+    record = job.by_ref[stage.train] / "artifact.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"recipe": {"isolation": False}}))
+    run(job)
+    for name in ("report.html", "report.md"):
+        assert (job.out / name).read_text().count("learnt across the borders of examples") == 1
 
 
 def test_same_inputs_same_bytes(job: Job) -> None:
@@ -630,6 +642,71 @@ def test_a_benchmark_that_is_not_primary_and_a_baseline_have_no_verdict(tmp_path
         assert sentence in (job.out / "report.html").read_text()
         assert sentence in (job.out / "report.md").read_text()
         assert sentence in format_table(read_json(job.out / "results.json"))
+
+
+SPEC_OF_ARMS = """\
+orcac: 1
+name: claims
+queries: {q: {format: puzzles, task: navigate, size: [3, 5], take: 9}}
+teachers: {t: {model: assistant, endpoint: {kind: solver}}}
+datasets: {d: {teacher: t, queries: [q]}}
+student: {size: tiny, tokenizer: {vocabulary: 400, train_on: [d]}}
+stages: {s: {dataset: d}}
+benchmarks:
+  b: {format: puzzles, task: navigate, size: [3, 5], take: 400}
+  side: {format: puzzles, task: navigate, size: [3, 5], take: 400, primary: false}
+ablations:
+  no-assistant: {seed: 1}
+  answers-only: {seed: 2}
+"""
+
+
+def test_only_the_arms_that_a_spec_names_primary_get_verdicts(tmp_path: Path) -> None:
+    answered = {"base": trained(1, 0.6), "no-assistant": trained(2, 0.4), "answers-only": trained(5, 0.6)}
+
+    def report(primary: str) -> tuple[dict, Job]:
+        folder = tmp_path / (primary or "every")
+        folder.mkdir()
+        (folder / "spec.yaml").write_text(SPEC_OF_ARMS + (f"primary: [{primary}]\n" if primary else ""))
+        plan = Plan()
+        lower(plan, load(folder / "spec.yaml"))
+        (node,) = (node for node in plan.nodes.values() if node.kind == "report")
+        benchmarks = dict.fromkeys(("b", "side"), ("puzzles", answered))
+        named = {"primary": node.recipe.primary, "exploratory": node.recipe.exploratory}
+        job = make_job(folder, benchmarks, **named)
+        job = dataclasses.replace(job, execution=job.execution.model_copy(update={"order": node.execution.order}))
+        return read_results(job), job
+
+    def tell(results: dict) -> list[list[tuple]]:
+        """Return (arm, verdict, p_holm / p) of each comparison, by benchmark."""
+        return [
+            [
+                (score["arm"], found["verdict"], found["p_holm"] and found["p_holm"] / found["p"])
+                for score in bench["scores"]
+                if (found := score["difference"])
+            ]
+            for bench in results["benchmarks"]
+        ]
+
+    (every, _), (some, job) = report(""), report("answers-only")
+    assert tell(every)[0] == [("no-assistant", "worse", 2.0), ("answers-only", "no difference shown", 1.0)]
+    primary, side = tell(some)
+    assert primary == [("answers-only", "no difference shown", 1.0), ("no-assistant", "exploratory", None)]
+    assert side == [("answers-only", "exploratory", None), ("no-assistant", "exploratory", None)]
+    both = [[score["difference"] for score in results["benchmarks"][0]["scores"][1:]] for results in (every, some)]
+    assert both[0][0]["p"] == both[1][1]["p"] and both[0][0]["interval"] == both[1][1]["interval"]
+    assert both[1][1]["sentence"].startswith("exploratory, no verdict: −")
+    assert every["primary"] == [] and some["primary"] == ["answers-only"]
+
+    page, markdown = (job.out / "report.html").read_text(), (job.out / "report.md").read_text()
+    table = format_table(read_json(job.out / "results.json"))
+    said = "Primary: answers-only. Verdicts are about this arm alone"
+    assert all(" ".join(text.split()).count(said) == 1 for text in (page, markdown, table)), "on `b`, and not on `side`"
+    assert "Of 1 primary arm against base: 1 without a difference" in page
+    assert page.count('<tr class="is-plain exploratory">') == 1 and "not adjusted</small>" in page
+    assert re.search(r"^no-assistant .* exploratory$", table, re.MULTILINE)
+    cells = [line.split(" | ") for line in markdown.splitlines() if line.startswith("| no-assistant")]
+    assert [(row[-3], row[-2], row[-1]) for row in cells[:2]] == [("< 0.001", "", "exploratory |")] * 2
 
 
 def test_rows_of_different_engines_get_no_verdict(tmp_path: Path) -> None:

@@ -39,6 +39,44 @@ def test_a_point_with_the_values_of_the_arm_is_not_repeated(tmp_path: Path) -> N
     assert names(text, tmp_path) == ["base", "other", "base.seed-2", "other.seed-1"]
 
 
+def test_a_star_sweeps_a_field_of_all_maps_that_the_arm_has_there(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        "stages: {a: {rate: 1}, b: {rate: 2}}\n"
+        "ablations: {one: {stages: {b: null}}, more: {stages: {c: {rate: 3}}}}\n"
+        "sweep: {stages.*.rate: [1, 4]}\n"
+    )
+    problems: list[Problem] = []
+    arms = expand_arms(parse(File(tmp_path / "spec.yaml"), problems), problems)
+    assert not problems
+    rates = {
+        name: {stage: tree.entries["rate"].value for stage, tree in arm.tree.entries["stages"].entries.items()}
+        for name, arm in arms.items()
+    }
+    assert rates == {
+        "base": {"a": 1, "b": 2},
+        "one": {"a": 1},
+        "more": {"a": 1, "b": 2, "c": 3},
+        "base.rate-1": {"a": 1, "b": 1},
+        "base.rate-4": {"a": 4, "b": 4},
+        "one.rate-4": {"a": 4},  # with 1 it is `one` itself
+        "more.rate-1": {"a": 1, "b": 1, "c": 1},
+        "more.rate-4": {"a": 4, "b": 4, "c": 4},
+    }
+
+
+def test_a_star_sets_a_field_that_is_absent_and_skips_arms_without_the_map(tmp_path: Path) -> None:
+    text = "seed: 1\nablations: {other: {stages: {a: {}}}}\nsweep: {stages.*.rate: [1, 2]}\n"
+    assert names(text, tmp_path) == ["base", "other", "other.rate-1", "other.rate-2"]
+
+
+@pytest.mark.parametrize("path", ["stages.*", "nothing.*.rate", "seed.*.rate"])
+def test_a_star_that_stands_for_nothing_is_a_problem(path: str, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(f"seed: 1\nstages: {{a: {{rate: 1}}}}\nsweep: {{{path}: [1]}}\n")
+    problems: list[Problem] = []
+    expand_arms(parse(File(tmp_path / "spec.yaml"), problems), problems)
+    assert len(problems) == 1 and f"`{path}`" in problems[0].message and problems[0].mark.line == 3
+
+
 def test_an_arm_that_makes_the_same_nodes_is_warned_of_at_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

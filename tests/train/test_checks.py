@@ -21,8 +21,8 @@ from transformers import (
 from orcac.errors import OrcacError, StoreError
 from orcac.tokenize import rowfile
 from orcac.train import checks
-from orcac.train.checks import check_isolation, choose_loss
-from orcac.train.data import RankSampler
+from orcac.train.checks import check_isolation, check_joined, choose_loss
+from orcac.train.data import PackedRows, RankSampler, join_examples
 from orcac.train.loss import SupervisedLoss
 from orcac.train.run import run
 from orcac.train.trainer import PackedTrainer
@@ -51,6 +51,32 @@ def test_a_leak_of_the_last_bits_is_found_by_another_neighbour(inputs):
     model.model.embed_tokens.register_forward_hook(lambda _, __, output: output + 1e-5 * output[:, :1])
     with pytest.raises(OrcacError, match=r"an example's logits change by .* with the example before it"):
         check_isolation(model, file)
+
+
+def test_an_example_without_isolation_attends_to_the_one_before_it(inputs):
+    file = rowfile.read(inputs[0] / "rows.safetensors")
+    for attention in ("eager", "sdpa"):
+        model = load_trainable_model(inputs[1] / "model")
+        model.set_attn_implementation(attention)
+        check_joined(model, file)
+        batch = PackedRows(join_examples(file)).collate([0])
+        tokens = batch["input_ids"]
+        changed = tokens.clone()
+        changed[0, 40:] = 7
+        with torch.inference_mode():
+            logits, other = (
+                model(input_ids=ids, position_ids=batch["position_ids"]).logits for ids in (tokens, changed)
+            )
+            plain = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+        assert torch.allclose(logits, plain, atol=1e-4)  # that of a row as one text
+        assert torch.allclose(logits[:, :40], other[:, :40], atol=1e-5)  # padding behind it changes nothing
+
+
+def test_a_stage_without_isolation_whose_model_isolates_is_refused(inputs, monkeypatch):
+    file = rowfile.read(inputs[0] / "rows.safetensors")
+    monkeypatch.setattr(checks, "join_examples", lambda stored: stored)
+    with pytest.raises(OrcacError, match="isolation: false, but an example's logits do not change"):
+        check_joined(load_trainable_model(inputs[1] / "model"), file)
 
 
 def break_mean(monkeypatch):

@@ -199,6 +199,8 @@ def test_a_model_that_cannot_separate_examples_trains_on_rows_of_one(tmp_path):
     MambaForCausalLM(MambaConfig(**shape)).save_pretrained(student / "model")
     rows = tiny.make_rows(tmp_path / "rows", examples, student, packing="none")
     recipe = train_child.RECIPE.model_copy(update={"batch_rows": 4, "epochs": 3})
+    joined = tiny.make_rows(tmp_path / "packed", examples, student)
+    run(train_child.job(tmp_path / "joined", joined, student, recipe=recipe.model_copy(update={"isolation": False})))
     widths, collate = [], PackedRows.collate
 
     def recording(self, rows):
@@ -212,6 +214,26 @@ def test_a_model_that_cannot_separate_examples_trains_on_rows_of_one(tmp_path):
         summary = run(job)
     assert summary.final_loss < summary.first_loss and max(widths) < 64
     assert isinstance(AutoModelForCausalLM.from_pretrained(job.out / "model"), MambaForCausalLM)
+
+
+def test_a_stage_without_isolation_reads_each_row_as_one_text(tmp_path, inputs, monkeypatch):
+    """It takes as many tokens and labels as a stage with isolation, and learns another model."""
+    recipe = train_child.RECIPE.model_copy(update={"epochs": 2})
+    positions, collate = [], PackedRows.collate
+
+    def recording(self, rows):
+        batch = collate(self, rows)
+        positions.append(batch["position_ids"])
+        return batch
+
+    apart = run(train_child.job(tmp_path / "apart", *inputs, recipe=recipe))
+    monkeypatch.setattr(PackedRows, "collate", recording)
+    monkeypatch.setattr("orcac.train.checks.check_isolation", None)  # not called
+    job = train_child.job(tmp_path / "joined", *inputs, recipe=recipe.model_copy(update={"isolation": False}))
+    joined = run(job)
+    assert positions and all((batch == torch.arange(64)).all() for batch in positions)
+    assert (joined.tokens, joined.supervised_tokens) == (apart.tokens, apart.supervised_tokens)
+    assert joined.final_loss < joined.first_loss and joined.first_loss != apart.first_loss
 
 
 @pytest.mark.parametrize("adapter", [None, Lora(rank=2, alpha=4, targets=("all-linear",))])

@@ -69,6 +69,7 @@ class _Request(_Body):
     reasoning: bool = False  # word the working as reasoning, beside the answer
     chat_template_kwargs: dict[str, bool] = {}  # with `reasoning`: `enable_thinking` can turn it off
     error_rate: float = Field(DEFAULT_ERROR_RATE, ge=0, le=1)  # the assistant's; an expert makes no errors
+    full_rate: float = Field(0.0, ge=0, le=1)  # the assistant's: share of its explanations in full steps
     first_bonus: float = Field(0.0, ge=-9, le=9)  # the judge's: points for the answer that is shown first
     longer_bonus: float = Field(0.0, ge=-9, le=9)  # the judge's: points for the longer answer
     prose_rate: float = Field(0.0, ge=0, le=1)  # the judge's: share of its reviews that state no score
@@ -141,8 +142,9 @@ def _build_completion(request: _Request) -> dict[str, object]:
     if reasoning:
         message["reasoning_content"] = reasoning
         usage["completion_tokens_details"] = {"reasoning_tokens": thought.kept}
+    hashed = request.model_dump_json(exclude=None if request.full_rate else {"full_rate"})  # newer than stored answers
     return {
-        "id": "chatcmpl-" + hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:24],
+        "id": "chatcmpl-" + hashlib.sha256(hashed.encode()).hexdigest()[:24],
         "object": "chat.completion",
         "created": 0,
         "model": request.model,
@@ -187,6 +189,7 @@ def _answer(request: _Request) -> tuple[str, str]:
             system="\n".join(m.content for m in request.messages if m.role in ("system", "developer")),
             skill="expert" if request.model == "expert" else "assistant",
             error_rate=request.error_rate,
+            full_rate=request.full_rate,
             query=query,
             seed=request.seed or 0,
         )

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from math import ceil
 
 from orcac.plan.picture.layout import Item
-from orcac.plan.picture.svg import STATES, text_width
+from orcac.plan.picture.svg import STATES
 from orcac.plan.plan import Plan
 from orcac.plan.replicates import strip_mark
 from orcac.plan.sharing import describe_arms, map_arms_to_nodes, map_nodes_to_arms, map_replicates, strip_arm
+from orcac.svg import text_width
 
 BOXES, ROWS = 150, 36
 HEIGHT = 60  # of a box, in pixels

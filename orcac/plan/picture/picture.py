@@ -13,17 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from orcac.plan.picture.boxes import HEIGHT, PADDING, STACK_SHIFT, Box, PlanView, find_edges, make_boxes
 from orcac.plan.picture.layout import Item, layout
-from orcac.plan.picture.svg import (
-    STATES,
-    define_marks,
-    define_style,
-    draw_mark,
-    draw_text,
-    escape_text,
-    shorten_text,
-    text_width,
-)
+from orcac.plan.picture.svg import STATES, define_marks, define_style, draw_mark
 from orcac.plan.plan import Plan
+from orcac.svg import draw_text, escape_text, open_svg, shorten_text, text_width
 
 _BETWEEN = 40  # columns
 _MARGIN, _TOP, _BOTTOM = 28, 88, 96  # around the boxes; title and facts are above them, the legend is below
@@ -50,10 +42,7 @@ def draw_plan(plan: Plan, states: Mapping[str, str], *, title: str) -> str:
 
     trunk = {(a, b) for a, b in paths if boxes[a].sharing == boxes[b].sharing == "all"}
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-        ' role="img" aria-labelledby="title facts">',
-        f'<title id="title">{escape_text(title)}</title>',
-        f'<desc id="facts">{escape_text(facts)}</desc>',
+        *open_svg(width, height, title, facts),
         define_style(),
         "<defs>",
         *define_marks(),

@@ -1,19 +1,10 @@
-"""Parts of the SVG that do not depend on a plan: texts with their widths, colours, and the marks of states.
-
-Colours are plain values with a second set under `prefers-color-scheme: dark`, because not every viewer knows CSS
-variables. A state's mark differs from the others in shape as well as in colour.
-"""
+"""The style of a picture of a plan and the marks of states, each of which differs in shape as well as in colour."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from html import escape
+from orcac.svg import FONT, define_colours
 
 STATES = ("done", "making", "failed", "partial", "to do")
-_FORBIDDEN = re.compile(  # in XML; and the controls of writing direction, which would reorder the rest of the line
-    "[^\\t\\n\\r\\x20-\\x7e\\xa0-\\u2029\\u202f-\\u2065\\u206a-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
-)
 
 _COLOURS = (  # selector, property, light, dark
     (".page", "fill", "#ffffff", "#0d1117"),
@@ -37,13 +28,13 @@ _COLOURS = (  # selector, property, light, dark
     (".to-do", "fill", "#818b98", "#7d8590"),
 )
 _STYLE = """
-text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans",sans-serif}
+text{font:11.5px FONT}
 .title{font-size:19px;font-weight:600}.name{font-size:13.5px;font-weight:600}.note{font-size:12.5px}
 .id{font:10.5px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .end{text-anchor:end}.edge,.trunk{fill:none;stroke-width:1.4}.trunk{stroke-width:1.8}
 .all{stroke-width:2}.some{stroke-width:1.6;stroke-dasharray:5 3}.one{stroke-width:1.2}
 .glyph{fill:none;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round}.glyph.solid{stroke-width:1}
-"""
+""".replace("FONT", FONT)
 _MARKS = {
     "done": '<circle class="done" r="6.5"/><path class="glyph" d="M-3 .3l2 2 3.8-4.2"/>',
     "making": '<circle class="making" r="6.5"/><path class="glyph solid" d="M-1.7-2.8v5.6L3 0z"/>',
@@ -51,11 +42,6 @@ _MARKS = {
     "partial": '<circle class="partial" r="6.5"/><path class="hole" d="M0-4.7a4.7 4.7 0 0 1 0 9.4z"/>',
     "to do": '<circle class="to-do" r="6.5"/><circle class="hole" r="4.7"/>',
 }
-
-
-def draw_text(x: float, y: float, name: str, text: str) -> str:
-    """Return a text element of the CSS class `name`."""
-    return f'<text class="{name}" x="{x:.0f}" y="{y:.0f}">{escape_text(text)}</text>'
 
 
 def draw_mark(state: str, x: str, y: str) -> str:
@@ -70,41 +56,8 @@ def define_marks() -> list[str]:
 
 def define_style() -> str:
     """Return the style sheet, with the colours for a light and a dark page."""
-    return f"<style>{_STYLE}{_colours(light=True)}@media(prefers-color-scheme:dark){{{_colours(light=False)}}}</style>"
-
-
-def escape_text(text: str) -> str:
-    """Return `text` for XML: markup escaped, forbidden characters and direction controls replaced by U+FFFD."""
-    return escape(_FORBIDDEN.sub("\ufffd", text))
-
-
-def shorten_text(text: str, room: float, size: float) -> str:
-    """Return `text` on one line, cut with an ellipsis if it is wider than `room` pixels."""
-    text = " ".join(text.split())
-    if text_width(text, size) <= room:
-        return text
-    while text and text_width(text, size) > room - 0.9 * size:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-def text_width(text: str, size: float) -> float:
-    """Return a width in pixels for a wide font, since the reader's font is not known. Sizes above 13 are bold."""
-    return size * sum(_em(letter) for letter in text) * (1.1 if size > 13 else 1.0)
-
-
-def _em(letter: str) -> float:
-    """Return a letter's width in units of the font size."""
-    if unicodedata.east_asian_width(letter) in "WF":
-        return 1.05
-    if letter in "iljtfr.,:;'|!()[]- ":
-        return 0.4
-    return 0.98 if letter in "mwMW@%…" else 0.74 if letter.isupper() else 0.63
+    return f"<style>{_STYLE}{define_colours(_COLOURS)}</style>"
 
 
 def _slug(state: str) -> str:
     return state.replace(" ", "-")
-
-
-def _colours(*, light: bool) -> str:
-    return "".join(f"{selector}{{{name}:{bright if light else dark}}}" for selector, name, bright, dark in _COLOURS)

@@ -189,5 +189,12 @@ class Spec(Frozen):
     budget: Dollars | None = execution("largest cost of all requests of this spec, over all arms", None, unit="USD")
     ablations: dict[Name, object] = semantic("arm -> JSON Merge Patch (RFC 7396) on the keys above", {})
     sweep: dict[str, tuple[object, ...]] = semantic(
-        "dotted path -> values; every arm is repeated at each combination of the values", {}
+        "dotted path -> values; every arm is repeated at each combination of the values. `*` in a path is every key "
+        "there, as in `stages.*.learning_rate`: all of them get the value",
+        {},
+    )
+    primary: tuple[str, ...] | None = semantic(
+        "the arms (of `ablations` and `sweep`) that get verdicts, adjusted for the number of these alone (Holm); the "
+        "others' comparisons are exploratory. Without it, all arms get verdicts",
+        None,
     )

@@ -101,6 +101,11 @@ class Student(Frozen):
         "row of its own, for models that cannot separate examples of one row",
         "best-fit",
     )
+    isolation: StrictBool = semantic(
+        "the model separates the examples of one row. false: an example attends to those before it in its row, and "
+        "positions run on through the row",
+        True,
+    )
     like: Size | None = execution("for estimates: the shape of a `base` that is not on this machine", None)
 
 

@@ -64,6 +64,17 @@ def test_the_model_is_the_skill_and_the_error_rate_the_assistants() -> None:
     assert last("expert", 1.0) == "So the answer is False."
 
 
+def test_an_assistant_of_a_full_rate_varies_its_length_with_the_seed() -> None:
+    def explain(model: str, seed: int, **more: Any) -> str:
+        answer = complete(system=STEPS, model=model, seed=seed, extra_body={"error_rate": 0.0} | more)
+        return answer.choices[0].message.content
+
+    brief, full = explain("assistant", 0), explain("expert", 0)
+    assert len(brief) < len(full)
+    assert {explain("assistant", seed, full_rate=0.5) for seed in range(8)} == {brief, full}
+    assert {explain("assistant", seed) for seed in range(8)} == {brief}
+
+
 def test_it_words_its_working_as_reasoning() -> None:
     def respond(system: str, model: str = "expert", **more: Any) -> tuple[str | None, str, int, str]:
         fields = {"reasoning": True} | more
@@ -102,6 +113,13 @@ def test_the_same_request_has_the_same_bytes() -> None:
     first, again, other = ask(bodies)
     assert first == again == ask(bodies)[0]
     assert json.loads(first)["id"] != json.loads(other)["id"]
+
+
+def test_the_id_of_a_response_does_not_change_with_a_later_field() -> None:
+    assert complete(system=STEPS, model="assistant", seed=3).id == "chatcmpl-9fe162bc304feb741a86e980"
+    at_default = complete(system=STEPS, model="assistant", seed=3, extra_body={"full_rate": 0.0})
+    other = complete(system=STEPS, model="assistant", seed=3, extra_body={"full_rate": 0.5})
+    assert at_default.id == "chatcmpl-9fe162bc304feb741a86e980" != other.id
 
 
 def test_max_tokens_cuts_the_answer_and_sets_the_finish_reason() -> None:
@@ -144,6 +162,7 @@ def test_an_unknown_model_is_not_found() -> None:
     [
         ({"extra_body": {"error_rate": 1.5}}, "error_rate"),
         ({"extra_body": {"error_rat": 0.1}}, "error_rat"),
+        ({"extra_body": {"full_rate": -0.1}}, "full_rate"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"n": 2}, "n"),
         ({"extra_body": {"stream": True}}, "stream"),
