@@ -20,7 +20,8 @@ SPECS = Path(__file__).parents[2] / "specs"
 GOLDEN = Path(__file__).parent / "golden" / "ids.txt"
 MINIATURE = ("miniature", "miniature-lies", "miniature-navigate")
 LARGE = ("openthoughts", *MINIATURE, *(name.replace("miniature", "miniature-rates") for name in MINIATURE))
-NEED_DATA = ("recorded", "smollm2")  # their sources and recordings are in the folder that ORCAC_DATA names
+# the sources and recordings of these are in the folder that ORCAC_DATA names
+NEED_DATA = ("recorded", "smollm2", "smollm2-study")
 CHANGE_WITH_DATA = ("ingredients",)  # its benchmark `bbh` is `missing: skip`
 
 
