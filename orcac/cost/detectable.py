@@ -85,8 +85,10 @@ class PlannedComparison:
         return self.design.base_runs + self.design.arm_runs > 2 or bool(self.design.other_df)
 
 
-def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
+def list_comparisons(flow: Flow, experiment: Experiment, luck: float | None = None) -> list[PlannedComparison]:
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
+
+    luck: that of training to plan for, a share, instead of the measured one and of planning values
 
     A spec without a report has none.
     """
@@ -140,6 +142,12 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
             priors = (replace(values, between_tasks=between_tasks) for values in known)
             variances = tuple(values.of_means(runs_per_draw or 1) for values in priors)
             basis = _describe_priors(variances, in_points=name in in_points)
+        if luck is not None:
+            variances = (replace(variances[0], luck=luck),)
+            basis = (
+                f"For a luck of training of {100 * luck:.2g} points, as given; "
+                f"{_describe_spread(variances[0], name in in_points)}."
+            )
         basis = " ".join([basis, *claims[name].notes])
         found.append(
             PlannedComparison(
