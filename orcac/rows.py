@@ -82,7 +82,8 @@ class Rejected(Response):
 class Answer(Prompt):
     """A benchmark item with the student's answer. `system` is the message that it was evaluated under.
 
-    If likelihoods were compared, the answer is the likeliest option.
+    If likelihoods were compared, the answer is the likeliest option. If the loss of a given text was measured, it is
+    that text, whose tokens are `output_tokens`.
     """
 
     response: str
@@ -90,12 +91,15 @@ class Answer(Prompt):
     finish_reason: str  # "stop" or "length"
     input_tokens: int = 0  # 0 in a file of an older orcac, which did not count
     output_tokens: int = 0
-    log_likelihoods: list[float] = dataclasses.field(default_factory=list, metadata=_SPARE)  # one for each choice
+    log_likelihoods: list[float] = dataclasses.field(default_factory=list, metadata=_SPARE)  # one a choice or text
     sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
-Outcome = Literal["right", "wrong", "unparsed", "cut", "refused", "failed", "judged", "judge refused", "judge unread"]
+Outcome = Literal[
+    "right", "wrong", "unparsed", "cut", "refused", "failed", "judged", "judge refused", "judge unread", "measured"
+]
 JUDGED: tuple[Outcome, ...] = ("judged", "judge refused", "judge unread")  # outcomes that only a judge gives
+MEASURED: Outcome = "measured"  # the loss of a given text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +110,11 @@ class Scored(Prompt):
     finish_reason: str
     parsed: str  # the final answer that the first checker found; "" if it found none
     outcome: Outcome
-    score: float | None  # in [0, 1]; None if the request failed
+    score: float | None  # in [0, 1]; None if the request failed, or if a given text is longer than the positions
     others_parsed: list[str] = dataclasses.field(default_factory=list)  # one for each further checker
     others_score: list[float] = dataclasses.field(default_factory=list)  # likewise; [] if the request failed
     chance: float | None = dataclasses.field(default=None, metadata=_SPARE)  # score of a guess; None: by the options
+    loss: float | None = dataclasses.field(default=None, metadata=_SPARE)  # of a given text, nats per token
     sample: int = dataclasses.field(default=0, metadata=_SPARE)  # number of the answer, if each item has several
 
 
@@ -330,6 +335,7 @@ def widen_table(table: pa.RecordBatch, kind: type[Prompt], **more: Sequence[obje
 
 __all__ = [
     "JUDGED",
+    "MEASURED",
     "Answer",
     "BenchmarkItem",
     "Outcome",

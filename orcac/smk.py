@@ -31,6 +31,7 @@ from orcac import slurm
 from orcac.errors import InputError, OrcacError
 from orcac.plan.chains import Chains
 from orcac.plan.file import MEMORY_MB, MINUTES, NodeData, keep_copy, parse_plan_data, read_plan_text
+from orcac.scheduler import keep_one_timer
 from orcac.store.tries import RUN, Cause, list_jobs, read_cause
 from orcac.study import export_study, find_study, is_study_snakefile
 
@@ -73,6 +74,7 @@ class Rules:
         # the usual intervals would take a fifth of its time.
         gc.freeze()
         gc.set_threshold(200_000, 50, 100)
+        keep_one_timer()
         try:
             study = find_study()
             text, self.store = read_plan_text(study.plan), study.store

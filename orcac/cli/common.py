@@ -18,7 +18,7 @@ from orcac.cost import memory
 from orcac.cost.outdated import describe_outdated
 from orcac.cost.reasked import describe_reasked
 from orcac.errors import InputError
-from orcac.eval.recipe import NO_BASELINE
+from orcac.eval.recipe import explain_no_baseline
 from orcac.plan.lock import check_pins, lock_path, read_lock
 from orcac.plan.lower import lower
 from orcac.plan.plan import Plan
@@ -161,12 +161,12 @@ def describe_upstream(plan: Plan, study: Study) -> list[str]:
 
 
 def describe_unmeasured(experiments: Sequence[Experiment]) -> list[str]:
-    """Return a line for each benchmark that compares log-likelihoods, on which baselines have no row."""
+    """Return a line for each benchmark that reads log-likelihoods, on which baselines have no row."""
     return [
-        f"{experiment.file}: no row for {', '.join(experiment.base.spec.baselines)} on `{name}`: {NO_BASELINE}"
+        f"{experiment.file}: no row for {', '.join(experiment.base.spec.baselines)} on `{name}`: {why}"
         for experiment in experiments
         for name, benchmark in experiment.base.spec.benchmarks.items()
-        if experiment.base.spec.baselines and getattr(benchmark, "method", "generate") != "generate"
+        if experiment.base.spec.baselines and (why := explain_no_baseline(getattr(benchmark, "method", "generate")))
     ]
 
 

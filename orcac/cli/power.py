@@ -24,15 +24,16 @@ from orcac.stats.verdict import LEVEL
 from orcac.stats.wording import within
 from orcac.study import find_study
 
-_COLUMNS = "{arm:<26} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
+_COLUMNS = "{arm:<{width}} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {price}"
 
 
 @click.command("power")
 @click.argument("spec", type=click.Path())
 @click.option("--detect", metavar="POINTS", help="Find the cheapest allocation that shows this difference, as in 2pt.")
 @click.option("--budget", metavar="AMOUNT", help="The most that its trainings may cost, as in 500USD or 20h.")
+@click.option("--luck", metavar="POINTS", help="Plan for this standard deviation between runs of an arm, as in 5pt.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(spec: str, detect: str | None, budget: str | None, as_json: bool) -> None:
+def command(spec: str, detect: str | None, budget: str | None, luck: str | None, as_json: bool) -> None:
     """Show the smallest difference that SPEC could show at 80 %, for each arm and benchmark, beside its price.
 
     With --detect, --budget or both: also the number of replicates and items to spend on.
@@ -41,12 +42,13 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
     Example:
       orcac power specs/tiny.yaml
       orcac power specs/tiny.yaml --detect 5pt --budget 2h
+      orcac power specs/tiny.yaml --luck 4pt
     """
     plan, _ = compile_specs([spec])
     store = find_study([spec]).store
     (experiment,) = plan.experiments.values()
     flow = Flow(plan, store)
-    costs, found = price_flow(flow), list_comparisons(flow, experiment)
+    costs, found = price_flow(flow), list_comparisons(flow, experiment, _parse_points("--luck", luck))
     if not experiment.report:
         click.echo(f"{spec}: nothing is measured, so there is no difference to show")
         return
@@ -60,7 +62,7 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
         return
     _show(experiment, found, prices)
-    wanted, limit = _parse_points(detect), _parse_amount(budget)
+    wanted, limit = _parse_points("--detect", detect), _parse_amount(budget)
     if wanted is None and limit is None:
         return
     runs = {
@@ -76,13 +78,13 @@ def command(spec: str, detect: str | None, budget: str | None, as_json: bool) ->
         _show_allocation([one for one in found if one.benchmark == name and one.family], price, wanted, limit)
 
 
-def _parse_points(given: str | None) -> float | None:
+def _parse_points(option: str, given: str | None) -> float | None:
     """Return the share that `2pt`, `2 points` or `2` names. Raises InputError for any other text."""
     if given is None:
         return None
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:pt|points?)?\s*", given)
     if not match or not 0 < float(match[1]) < 100 * power.LARGEST:
-        raise InputError(f"--detect {given}: not a difference in points", fix="write it as in `--detect 2pt`")
+        raise InputError(f"{option} {given}: not a number of points", fix=f"write it as in `{option} 2pt`")
     return float(match[1]) / 100
 
 
@@ -102,7 +104,8 @@ def _parse_amount(given: str | None) -> tuple[float, str] | None:
 def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: dict[str, Cost]) -> None:
     family = max(one.family for one in found)
     click.secho(f"\n{experiment.spec}: the smallest difference that 4 of 5 studies would show, in points", bold=True)
-    heads = {"arm": "", "items": "items", "runs": "runs", "alone": "alone", "price": "adds"}
+    width = max(26, *(len(one.arm) + 2 for one in found))
+    heads = {"arm": "", "width": width, "items": "items", "runs": "runs", "alone": "alone", "price": "adds"}
     click.secho(_COLUMNS.format(adjusted=f"of {family}" if family else "", **heads).rstrip(), dim=True)
     for name in dict.fromkeys(one.benchmark for one in found):
         rows = [one for one in found if one.benchmark == name]
@@ -111,6 +114,7 @@ def _show(experiment: Experiment, found: Sequence[PlannedComparison], prices: di
         for one in rows:
             row = _COLUMNS.format(
                 arm=f"  {one.arm}",
+                width=width,
                 items=f"{one.design.items:,}",
                 runs=f"{one.design.arm_runs} + {one.design.base_runs}",
                 alone=format_points(one.alone),

@@ -11,6 +11,8 @@ the first of all. If the spec names its primary arms, their comparisons alone ar
 A judge's points spread less over items than right and wrong answers do, so they have planning values of their own. A
 verdict of a judge (1, 0.5 or 0) is taken to spread like a right or wrong answer.
 
+The loss of given texts has no planning values, and is not planned: its comparisons count for Holm alone.
+
 A benchmark's average is respected. Tasks are as large as each other until finished answers show their sizes. A claim
 about tasks like these needs their number; if that is unknown before the items are read, the figures are for these
 tasks, and if it is too small, the comparisons are exploratory, as in the report.
@@ -83,8 +85,10 @@ class PlannedComparison:
         return self.design.base_runs + self.design.arm_runs > 2 or bool(self.design.other_df)
 
 
-def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparison]:
+def list_comparisons(flow: Flow, experiment: Experiment, luck: float | None = None) -> list[PlannedComparison]:
     """Return the comparisons of an experiment's report, benchmark by benchmark, in the order of the spec.
+
+    luck: that of training to plan for, a share, instead of the measured one and of planning values
 
     A spec without a report has none.
     """
@@ -104,6 +108,7 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     in_points = {one.benchmark for one in evaluations if _is_in_points(plan.nodes[one.score])}
     names = {arm.name: {evaluation.benchmark for evaluation in arm.evaluations} for arm in recipe.arms}
     pairs = [(name, arm) for name in items for arm in others if name in names[arm.name]]
+    measured_texts = {one.benchmark for one in evaluations if _measures_loss(plan.nodes[one.score])}
     claims = {name: _plan_claim(flow, recipe.claims.get(name, Claim()), items[name]) for name in items}
     exploratory = {name for name in items if name in recipe.exploratory or claims[name].is_refused}
     primary = recipe.primary or names.keys()
@@ -113,6 +118,8 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
     df_of = {name: sum(count - 1 for count in rows.values()) for name, rows in rows_of.items()}
     found = []
     for name, arm in pairs:
+        if name in measured_texts:
+            continue
         rows = rows_of[name]
         base_rows, arm_rows = rows[base.name], rows[arm.name]
         is_trained = bool(base.stages or arm.stages)
@@ -135,6 +142,12 @@ def list_comparisons(flow: Flow, experiment: Experiment) -> list[PlannedComparis
             priors = (replace(values, between_tasks=between_tasks) for values in known)
             variances = tuple(values.of_means(runs_per_draw or 1) for values in priors)
             basis = _describe_priors(variances, in_points=name in in_points)
+        if luck is not None:
+            variances = (replace(variances[0], luck=luck),)
+            basis = (
+                f"For a luck of training of {100 * luck:.2g} points, as given; "
+                f"{_describe_spread(variances[0], name in in_points)}."
+            )
         basis = " ".join([basis, *claims[name].notes])
         found.append(
             PlannedComparison(
@@ -194,6 +207,11 @@ def format_points(differences: Sequence[float]) -> str:
     """Return the smallest and the largest difference: "5.0 to 6.9"; "> 90" for one that nothing would show."""
     shown = [f"{100 * one:.1f}" if math.isfinite(one) else f"> {100 * LARGEST:.0f}" for one in differences]
     return " to ".join(dict.fromkeys(shown))
+
+
+def _measures_loss(score: Node) -> bool:
+    """Return whether a benchmark measures the loss of given texts."""
+    return isinstance(score.recipe, ScoreRecipe) and score.recipe.likelihood == "loss"
 
 
 def _is_in_points(score: Node) -> bool:

@@ -17,10 +17,13 @@ __all__ = ["estimate_answer"]
 
 
 def estimate_answer(flow: Flow, ref: str) -> tuple[Range, tuple[str, ...]]:
-    """Return the tokens of all answers to an item of an eval node, or of the item's choices, and the basis."""
+    """Return the tokens of all answers to an item of an eval node, of its choices or of its text, and the basis."""
     node = flow.plan.nodes[ref]
     recipe = node.recipe
     assert isinstance(recipe, EvalRecipe)
+    if recipe.method == "loss":
+        text = priors.ANSWER if "texts" in node.inputs else priors.REFERENCE
+        return text.range, (text.basis,)
     if recipe.method != "generate":
         return priors.CHOICES.range, (priors.CHOICES.basis,)
     reasoning, why = _find_learnt_reasoning(flow, node.inputs["model"][0])

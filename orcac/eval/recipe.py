@@ -1,6 +1,7 @@
 """The recipe of `eval`, which makes `answers.parquet` (rows.Answer), the answers of one model to one benchmark.
 
-Inputs: `items` (one sample node) and `model` (a train or student node).
+Inputs: `items` (one sample node) and `model` (a train or student node); of the method `loss` also `texts`, the collect
+node of the teacher whose answers are measured, unless the items' references are.
 
 VERSION 1 also parsed and scored the answers. An evaluation that it finished is not generated again:
 `EvalExecution.earlier` names the artifacts that would hold the same answers (`plan.earlier`), and `run` takes them from
@@ -15,10 +16,19 @@ from typing import ClassVar, Literal
 from orcac.recipe import Execution, Recipe
 from orcac.summary import OMIT_NONE, Summary
 
-__all__ = ["NO_BASELINE", "VERSION", "EvalExecution", "EvalRecipe", "EvalSummary"]
+__all__ = ["VERSION", "EvalExecution", "EvalRecipe", "EvalSummary", "Method", "explain_no_baseline"]
 
 VERSION = 2
-NO_BASELINE = "it compares the log-likelihoods of options, which baselines do not give"
+Method = Literal["generate", "likelihood", "likelihood-per-character", "loss"]
+
+
+def explain_no_baseline(method: Method) -> str:
+    """Return why a baseline has no row on a benchmark of this method; "" if it has one."""
+    if method == "generate":
+        return ""
+    if method == "loss":
+        return "it measures the log-likelihood of given texts, which baselines do not give"
+    return "it compares the log-likelihoods of options, which baselines do not give"
 
 
 class EvalRecipe(Recipe):
@@ -32,7 +42,7 @@ class EvalRecipe(Recipe):
     seed: int = 0
     stop: tuple[str, ...] = ()  # strings that end an answer
     samples: int = 1  # answers to each item; the k-th is drawn from `seed` + k
-    method: Literal["generate", "likelihood", "likelihood-per-character"] = "generate"
+    method: Method = "generate"
     reasoning: Literal["on", "off"] | int | None = None  # int: tokens; None: the model's own way
 
 

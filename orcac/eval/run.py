@@ -1,4 +1,4 @@
-"""Let one student answer every item of one benchmark, by a text or by the likeliest of the item's choices.
+"""Let one student answer every item of one benchmark, by a text or by likelihoods: of the item's choices, or of a text.
 
 Many items are answered together. Answers that end together are one line of a log in `work`, so a kill costs at most the
 answers that have begun; a torn last line is left out. The log is synced every second. An answer depends on its prompt
@@ -13,6 +13,9 @@ plus k, as a local baseline's is; the log numbers the answers sample by sample.
 
 Under `method: likelihood` the answer is the option whose choice has the largest log-likelihood, in total or for each
 character of the choice; of equal ones it is the first.
+
+Under `method: loss` the answer is the item's reference, or the text of a teacher (input `texts`), with the
+log-likelihood that the student gives it. An item without such a text has an empty answer.
 
 With the engine `vllm` the student is served and asked over HTTP (served.py). That has logs of its own, so the answers
 of one evaluation never come from two engines.
@@ -48,6 +51,7 @@ __all__ = ["run", "run_shard"]
 EvalJob = Job[EvalRecipe, EvalExecution]
 Batches = Iterator[tuple[list[int], list["Reply"]]]  # numbers of answers, and the answers
 _LIKELIHOOD_BATCH = 32  # questions between two lines of the log
+_LOSS_BATCH = 8  # the same; texts are longer than choices
 _SYNC_S = 1.0  # between two syncs of the log
 _BEFORE_CHECKSUM = b', "crc32": '
 
@@ -145,7 +149,7 @@ def _ask(
     with contextlib.ExitStack() as stack:
         if execution.engine == "transformers":
             model = load_model(folder, threads=execution.threads, gpus=execution.gpus)
-            ask = _generate if job.recipe.method == "generate" else _compare_choices
+            ask = _ASK.get(job.recipe.method, _compare_choices)
             batches = ask(model, job, items, asked)
             packages = packages_in_use()
         else:
@@ -212,6 +216,37 @@ def _compare_choices(
             text, reason = (item.options[values.index(max(values))], "stop") if values else ("", "length")
             replies.append(Reply(text, reason, scores.input_tokens, 0, scores.log_likelihoods))
         yield batch, replies
+
+
+def _measure_texts(
+    model: LocalModel, job: EvalJob, items: Sequence[rows.BenchmarkItem], numbers: Sequence[int]
+) -> Batches:
+    """Yield the given texts with their log-likelihoods, of which a text has none if the positions do not hold it."""
+    texts = _read_texts(job, items)
+    for batch in rows.batched(numbers, _LOSS_BATCH):
+        known = [number for number in batch if texts[number]]
+        found = model.score_texts([(job.recipe.system, items[number].query, texts[number]) for number in known])
+        replies = dict.fromkeys(batch, Reply("", "stop"))
+        for number, scores in zip(known, found, strict=True):
+            reason = "stop" if scores.log_likelihoods else "length"
+            tokens = scores.input_tokens, scores.output_tokens
+            replies[number] = Reply(texts[number], reason, *tokens, scores.log_likelihoods)
+        yield batch, list(replies.values())
+
+
+def _read_texts(job: EvalJob, items: Sequence[rows.BenchmarkItem]) -> list[str]:
+    """Return the text of each item whose loss is measured; "" if it has none."""
+    if "texts" not in job.inputs:
+        return [item.reference for item in items]
+    responses = rows.read(job.input("texts") / "responses.parquet", rows.Response)
+    found = {row.id: split_reasoning(row.response)[1] for row in responses}
+    texts = [text if (text := found.get(item.id, "")).strip() else "" for item in items]
+    if empty := texts.count(""):
+        print_line(f"{job.label}  the teacher has no answer to {empty:,} of {len(items):,} items: they are left out")
+    return texts
+
+
+_ASK: dict[str, Callable[..., Batches]] = {"generate": _generate, "loss": _measure_texts}
 
 
 def _answer(item: rows.BenchmarkItem, reply: Reply, recipe: EvalRecipe, sample: int) -> rows.Answer:

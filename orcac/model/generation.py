@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Required, TypedDict, Unpack
 
 from orcac.devices import count_cores
 from orcac.errors import InputError
+from orcac.model.chat_format import ChatFormat
 from orcac.model.decoding import Prompt, Rules, decode
 from orcac.model.endings import ReasoningLimit, StopStrings
 from orcac.model.likelihood import score_continuations
@@ -58,10 +59,11 @@ class LocalAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceScores:
-    """The log-likelihoods of the choices of one question."""
+    """The log-likelihoods of the choices of one question, or of a text that answers it."""
 
     log_likelihoods: list[float]  # natural logarithms, one for each choice; [] if the positions do not hold them
-    input_tokens: int  # of the prompt and of all choices
+    input_tokens: int  # of the prompt and of all choices; of the prompt alone beside a text
+    output_tokens: int = 0  # of a text, with the token that ends the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,6 @@ class LocalModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         from transformers import GenerationConfig
 
-        from orcac.model.chat_format import ChatFormat
-
         self._model, self._tokenizer = model, tokenizer
         self._chat = ChatFormat(tokenizer, for_training=False)
         self._chats = {None: self._chat} | {thinks: self._chat.with_thinking(thinks) for thinks in (False, True)}
@@ -122,6 +122,8 @@ class LocalModel:
         self._most = sys.maxsize  # the largest batch that is tried; lowered when one does not fit in memory
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+        self._end_names = [added[id_].content for id_ in sorted(self._ends) if id_ in added]
+        self._training_chat: ChatFormat | None = None  # made when a text is scored
         model.generation_config = GenerationConfig()  # the folder's penalties and lengths would fill unset options
 
     @classmethod
@@ -282,6 +284,28 @@ class LocalModel:
         single question does not fit in memory, or if the model's logits are not numbers.
         """
         encoded = [self._chat.encode_choices((system, user), choices) for system, user, choices in questions]
+        return [
+            ChoiceScores(log_likelihoods=values, input_tokens=len(prompt) + sum(map(len, choices)))
+            for values, (prompt, choices) in zip(self._score(encoded), encoded, strict=True)
+        ]
+
+    def score_texts(self, answered: Sequence[tuple[str, str, str]]) -> list[ChoiceScores]:
+        """Return the log-likelihoods of the texts of (system, user, text) triples, in order, as answers that end.
+
+        The ids are those of a training example, so this is the loss that training lowers. Raises InputError as
+        `score_choices` does, and if the chat template has no place for an answer.
+        """
+        if self._training_chat is None:
+            self._training_chat = ChatFormat(self._tokenizer, ends=self._end_names)
+        examples = self._training_chat.encode_examples(answered)
+        encoded = [(ids[:prompt_tokens], [ids[prompt_tokens:]]) for ids, prompt_tokens in examples]
+        return [
+            ChoiceScores(log_likelihoods=values, input_tokens=len(prompt), output_tokens=len(ids))
+            for values, (prompt, (ids,)) in zip(self._score(encoded), encoded, strict=True)
+        ]
+
+    def _score(self, encoded: Sequence[tuple[list[int], list[list[int]]]]) -> list[list[float]]:
+        """Return the log-likelihoods of each prompt's continuations; [] if the positions do not hold them."""
         fitting = [
             index
             for index, (prompt, choices) in enumerate(encoded)
@@ -303,10 +327,7 @@ class LocalModel:
                 "the model gives no likelihoods: its logits are not numbers", fix="check the loss of its training"
             )
         scores: dict[int, list[float]] = dict(zip(fitting, found, strict=True))
-        return [
-            ChoiceScores(log_likelihoods=scores.get(index, []), input_tokens=len(prompt) + sum(map(len, choices)))
-            for index, (prompt, choices) in enumerate(encoded)
-        ]
+        return [scores.get(index, []) for index in range(len(encoded))]
 
     def _limit(self, limit: int) -> ReasoningLimit:
         from orcac.model.chat_template import CLOSING

@@ -266,7 +266,7 @@ class _ArmLowering:
     def lower_baselines(self) -> tuple[report.Baseline, ...]:
         """Add each baseline's answers to every benchmark, scored or judged as the arms' answers are.
 
-        A benchmark that compares likelihoods has no row for a baseline, since an API does not give them; nor has one
+        A benchmark that reads likelihoods has no row for a baseline, since an API does not give them; nor has one
         whose judge compares answers with those of the baseline itself.
         """
         return tuple(
@@ -355,7 +355,8 @@ class _ArmLowering:
     @_once_per_sections
     def _add_items(self, name: str) -> str:
         """Add a benchmark's items, with their choices if these are compared. They have no system message."""
-        if not _compares_choices(self.spec.benchmarks[name]):
+        benchmark = self.spec.benchmarks[name]
+        if not _reads_likelihoods(benchmark) or benchmark.method == "loss":
             return self._add_questions(name)
         return self._add_benchmark(f"choices/{name}", name, "choices", label=f"{name}, choices")
 
@@ -778,6 +779,8 @@ class _ArmLowering:
             "model": (model,),
             "items": (self._add_asked(name) if self._is_formed(name) else self._add_items(name),),
         }
+        if teacher := getattr(self.spec.benchmarks[name], "loss_of", None):
+            inputs["texts"] = (self._add_texts(name, teacher),)
         execution = execution.model_copy(update={"earlier": list_earlier(recipe, inputs)})
         label = f"{self.arm.name}: {name}"
         answers = self._add(f"eval/{name}", recipe, execution, label=label, mark=replicate.mark, inputs=inputs)
@@ -791,11 +794,17 @@ class _ArmLowering:
         )
 
     @_once_per_sections
+    def _add_texts(self, name: str, teacher: str) -> str:
+        """Add a teacher's answers to the items of a benchmark that measures their loss, under its own sampling."""
+        label = f"{teacher} on {name}"
+        return self._add_answers(f"texts/{teacher}/{name}", teacher, (self._add_asked(name),), label=label)
+
+    @_once_per_sections
     def _lower_protocol(self, name: str) -> tuple[EvalRecipe, EvalExecution]:
         """Return the recipe and the execution of a benchmark's `eval` nodes."""
         benchmark, hardware = self.spec.benchmarks[name], self.spec.hardware.eval
         recipe = EvalRecipe(system_id=benchmark.system, system=self.arm.messages[benchmark.system])
-        if _compares_choices(benchmark):
+        if _reads_likelihoods(benchmark):
             recipe = recipe.model_copy(update={"method": benchmark.method})
         else:
             sampling = {
@@ -809,7 +818,7 @@ class _ArmLowering:
                 more = {name: getattr(benchmark, name) for name in ("stop", "samples", "reasoning")}
                 recipe = recipe.model_copy(update=more)
         work = lower_work(hardware, gpus=hardware.gpus)
-        engine = "transformers" if _compares_choices(benchmark) else hardware.engine
+        engine = "transformers" if _reads_likelihoods(benchmark) else hardware.engine
         return recipe, EvalExecution(
             batch_size=hardware.batch, gpu=hardware.gpu, engine=engine, shards=hardware.shards, **work
         )
@@ -835,7 +844,9 @@ class _ArmLowering:
     def _lower_scoring(self, name: str) -> tuple[ScoreRecipe, ScoreExecution]:
         """Return the recipe and the execution of a benchmark's `score` nodes."""
         benchmark, resources = self.spec.benchmarks[name], lower_work(self.spec.hardware.other)
-        if _compares_choices(benchmark):
+        if _reads_likelihoods(benchmark) and benchmark.method == "loss":
+            return ScoreRecipe(likelihood="loss"), ScoreExecution(**resources)
+        if _reads_likelihoods(benchmark):
             is_mass = isinstance(benchmark, schema.TruthfulQABenchmark) and benchmark.task == "mc2"
             return ScoreRecipe(likelihood="mass" if is_mass else "choice"), ScoreExecution(**resources)
         if not isinstance(benchmark, schema.OpenBenchmark):
@@ -893,6 +904,6 @@ class _ArmLowering:
         return self._add_score(f"baseline/{teacher}/{name}", name, replies, label=f"{teacher}: {name}")
 
 
-def _compares_choices(benchmark: schema.Benchmark) -> TypeGuard[schema.ScoredBenchmark]:
-    """Return whether a benchmark compares the likelihoods of choices, and generates nothing."""
+def _reads_likelihoods(benchmark: schema.Benchmark) -> TypeGuard[schema.ScoredBenchmark]:
+    """Return whether a benchmark reads likelihoods, of choices or of a given answer, and generates nothing."""
     return not isinstance(benchmark, schema.OpenBenchmark) and benchmark.method != "generate"

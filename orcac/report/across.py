@@ -178,6 +178,12 @@ def _list_metrics(whole: Figure, score: Score) -> Iterator[Figure]:
     yield _part(whole, metric="cut", value=score.cut_share, n=score.n)
     if score.macro is not None:
         yield _part(whole, metric="macro", value=score.macro, n=score.n)
+    if loss := score.loss:
+        yield _part(whole, metric="bits per byte", value=loss.bits_per_byte, n=score.n)
+        yield _part(whole, metric="nats per token", value=loss.nats_per_token, n=score.n)
+        if loss.change is not None and loss.interval is not None:
+            change = _part(whole, metric="difference in bits per byte", value=loss.change, n=score.n)
+            yield _with_interval(change, loss.interval)
     for checker, mean in score.others.items():
         yield _part(whole, metric=f"score by {checker}", value=mean, n=score.n)
     if score.samples:

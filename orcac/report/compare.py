@@ -6,7 +6,7 @@
   other arms and other benchmarks are exploratory: they have an interval and no verdict.
 - A benchmark's claim names the average that differences are of. A claim about tasks like these is refused if there are
   too few tasks: the differences are then of these tasks and exploratory.
-- Shares of unparsed and of cut answers are compared like scores.
+- Shares of unparsed and of cut answers are compared like scores, and so are the losses of given texts.
 - A verdict is withheld if it would be another on the answers that could be read: then it rests on how answers are read
   and not on what the arms know. Of several runs, an item's score is the mean over those whose answer could be read.
 """
@@ -17,6 +17,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean as mean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from orcac.report.results import (
     ArmAnswer,
     Benchmark,
     Difference,
+    Loss,
     Readable,
     Sample,
     Score,
@@ -35,13 +37,13 @@ from orcac.report.results import (
     TaskScore,
 )
 from orcac.report.runs import Row, average, drop_repeated, key_answers, mean_of_known, pool, read_score, tabulate
-from orcac.rows import Outcome, Scored
+from orcac.rows import MEASURED, Outcome, Scored
 from orcac.score.samples import SampleScores
-from orcac.score.scores import BenchmarkScores, by_item, constant_score, sum_up
+from orcac.score.scores import Answers, BenchmarkScores, by_item, constant_score, sum_up
 from orcac.stats import wording
 from orcac.stats.averages import FEWEST_TASKS, Average
 from orcac.stats.compare import ArmRuns, Comparison, compare_to_base, compare_to_base_by_task
-from orcac.stats.intervals import binomial_p_value
+from orcac.stats.intervals import Interval, binomial_p_value
 from orcac.stats.verdict import LEVEL, Verdict, explore, judge
 
 __all__ = ["Table", "compare_benchmarks"]
@@ -49,6 +51,7 @@ __all__ = ["Table", "compare_benchmarks"]
 SAMPLES = 3
 SAMPLE_CHARACTERS = 1500
 
+_MOST_BITS = 64.0  # more than the bits per byte of any text, so that their share of it is a score in [0, 1]
 Scores = NDArray[np.float64]
 Place = tuple[str, str]  # benchmark, row
 
@@ -100,6 +103,7 @@ class _Compared:
     readable: Mapping[str, Comparison]  # on the answers that could be read; without rows that share fewer than 2 items
     unparsed: Mapping[str, Comparison]
     cut: Mapping[str, Comparison]
+    losses: Mapping[str, Comparison]  # of given texts, as shares of `_MOST_BITS`; none of other benchmarks
 
 
 def compare_benchmarks(tables: Sequence[Table], *, base: str, primary: Collection[str] = ()) -> tuple[Benchmark, ...]:
@@ -131,12 +135,13 @@ def compare_benchmarks(tables: Sequence[Table], *, base: str, primary: Collectio
 
 def _compare(table: Table, base: str) -> _Compared:
     if base not in table.rows:
-        return _Compared({}, {}, {}, {}, {}, {})
+        return _Compared({}, {}, {}, {}, {}, {}, {})
     keyed = key_answers(table.rows[base].runs[0].rows)
     keys, tasks = list(keyed), [answer.task for answer in keyed.values()]
     is_redrawn = any(row.is_redrawn for row in table.rows.values())
     repeated = {name: row.repeated for name, row in table.rows.items()}
     untrained = {name for name, row in table.rows.items() if not row.is_trained}
+    measured = any(row.outcome == MEASURED for row in table.rows[base].runs[0].rows)
 
     def read_rows(read: Callable[[Scored], float]) -> dict[str, Scores]:
         return {name: tabulate(row, keys, read) for name, row in table.rows.items()}
@@ -150,6 +155,7 @@ def _compare(table: Table, base: str) -> _Compared:
             redrawn=is_redrawn,
             repeated=repeated,
             untrained=untrained,
+            measured=measured,
         )
 
     scores = read_rows(read_score)
@@ -159,17 +165,42 @@ def _compare(table: Table, base: str) -> _Compared:
         runs=runs,
         scores=compared,
         tasks=compare_to_base_by_task(
-            scores, base, tasks=tasks, redrawn=is_redrawn, repeated=repeated, untrained=untrained
+            scores,
+            base,
+            tasks=tasks,
+            redrawn=is_redrawn,
+            repeated=repeated,
+            untrained=untrained,
+            measured=measured,
         ),
         readable=compare(readable)[1],
         unparsed=compare(read_rows(_read_outcome("unparsed")))[1],
         cut=compare(read_rows(_read_outcome("cut")))[1],
+        losses=compare(read_rows(_read_bits))[1] if measured else {},
     )
 
 
 def _read_readable(answer: Scored) -> float:
     """Return the score of an answer that could be read; NaN for any other."""
-    return read_score(answer) if answer.outcome in ("right", "wrong", "judged") else math.nan
+    return read_score(answer) if answer.outcome in ("right", "wrong", "judged", MEASURED) else math.nan
+
+
+def _read_bits(answer: Scored) -> float:
+    """Return the bits per byte of a given text as a share of `_MOST_BITS`; NaN if it has no loss."""
+    return -math.log2(answer.score) / _MOST_BITS if answer.score else math.nan
+
+
+def _read_loss(row: Row, change: Comparison | None) -> Loss | None:
+    """Return the loss of the texts of a row, given its comparison with the base; None if it has none."""
+    known = [answer for run in row.runs for answer in run.rows if answer.loss is not None]
+    if not known:
+        return None
+    return Loss(
+        bits_per_byte=_MOST_BITS * mean(map(_read_bits, known)),
+        nats_per_token=mean(answer.loss or 0.0 for answer in known),
+        change=None if change is None else _MOST_BITS * change.difference,
+        interval=None if change is None else Interval(*(_MOST_BITS * end for end in change.interval)),
+    )
 
 
 def _read_outcome(outcome: Outcome) -> Callable[[Scored], float]:
@@ -191,6 +222,7 @@ def _benchmark(
 ) -> Benchmark:
     first = next(iter(table.rows.values())).runs[0]
     scored, is_judged = sum_up(first), any(row.judging for row in table.rows.values())
+    has_right = not is_judged and not scored.outcomes.get(MEASURED)
     published = {task: paper.published_accuracy(table.source_format, task) for task in scored.tasks}
     differences = {
         name: _difference(
@@ -216,7 +248,7 @@ def _benchmark(
         average=table.average,
         margin=table.margin,
         chance=scored.chance,
-        constant=0.0 if is_judged else constant_score(first.rows),
+        constant=constant_score(first.rows) if has_right else 0.0,
         paper=paper.published_means(table.source_format, list(scored.tasks)),
         task_chance={task: found.chance for task, found in scored.tasks.items()},
         task_paper={task: share for task, share in published.items() if share is not None},
@@ -253,7 +285,7 @@ def _score(name: str, row: Row, average_of: Average, compared: _Compared, differ
         samples=_average_samples([run.samples for run in row.runs if run.samples]),
         left_out=scored.left_out,
         p_above_chance=scored.p_above_chance,
-        verdict="judged" if row.judging else _against_guessing(scored, constant_score(answers.rows)),
+        verdict=_describe_guessing(row, scored, answers),
         difference=difference,
         tasks=tuple(
             TaskScore(
@@ -269,6 +301,7 @@ def _score(name: str, row: Row, average_of: Average, compared: _Compared, differ
         omitted=dict(row.omitted),
         protocol=row.protocol,
         judging=row.judging,
+        loss=_read_loss(row, compared.losses.get(name)),
     )
 
 
@@ -303,6 +336,13 @@ def _mean_of_run(scored: BenchmarkScores, average_of: Average) -> float | None:
     """Return the mean score of a run, by the average that differences are of."""
     macro = None if average_of == "micro" else _mean_over_tasks(scored)
     return scored.mean if macro is None else macro
+
+
+def _describe_guessing(row: Row, scored: BenchmarkScores, answers: Answers) -> str:
+    """Return `Score.verdict` of a row, given its answers and their scores."""
+    if row.judging or scored.outcomes.get(MEASURED):
+        return "judged" if row.judging else MEASURED
+    return _against_guessing(scored, constant_score(answers.rows))
 
 
 def _against_guessing(scored: BenchmarkScores, constant: float) -> str:

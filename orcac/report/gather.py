@@ -121,9 +121,8 @@ def gather(job: Job[ReportRecipe, ReportExecution]) -> Results:
         arms = (arms[0].model_copy(update={"name": job.execution.model}),)
     benchmarks = _benchmarks(store, job.recipe, arms, place)
     students = {arm.name for arm in arms}
-    verdicts = {
-        score.verdict for bench in benchmarks for score in bench.scores if score.arm in students and not bench.is_judged
-    }
+    scores = [score for bench in benchmarks if bench.has_right_answers for score in bench.scores]
+    verdicts = {score.verdict for score in scores if score.arm in students}
     return Results(
         title=job.execution.title,
         about=job.execution.about,

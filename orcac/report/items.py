@@ -172,7 +172,7 @@ class _Answers:
             for place, (key, sample) in enumerate(zip(_keys(read["id"].to_pylist(), samples), samples, strict=True)):
                 if number or sample:
                     outcome, score = (read[name][place].as_py() for name in columns[1:])
-                    further[key].append(f"{100 * score:.0f} %" if outcome == "judged" else outcome)
+                    further[key].append(f"{100 * score:.0f} %" if outcome in ("judged", rows.MEASURED) else outcome)
         samples = _samples(table)
         keys = _keys(table["id"].to_pylist(), samples)
         return cls(

@@ -244,9 +244,9 @@
   if (!source) return void restore();
   const collections = JSON.parse(source.textContent);
   if (!collections.length) return void restore();
-  const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", cut: "…", refused: "⊘", failed: "!", kept: "✓", answered: "✓", waiting: "·", judged: "◆" };
+  const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", cut: "…", refused: "⊘", failed: "!", kept: "✓", answered: "✓", waiting: "·", judged: "◆", measured: "◆" };
   const NAMES = { cut: "cut off" };
-  const CLASSES = { right: "good", wrong: "bad", kept: "good", answered: "good", waiting: "dim", judged: "dim" };
+  const CLASSES = { right: "good", wrong: "bad", kept: "good", answered: "good", waiting: "dim", judged: "dim", measured: "dim" };
   const STEP = 100;
   const ui = Object.fromEntries(
     ["collection", "search", "task", "system", "outcome", "row", "against", "split", "reasoning"].map((name) => [name, find("f-" + name)])

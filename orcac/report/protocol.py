@@ -79,6 +79,8 @@ def _phrases(protocol: Protocol) -> dict[str, str]:
         "instruction": f"the instruction {_quote(protocol.instruction)}" if protocol.instruction else "",
         "cue": f"the cue {_quote(protocol.cue)}" if protocol.cue else "",
     }
+    if protocol.method == "loss":
+        return phrases | {"method": "how likely the model finds a given answer"}
     if protocol.method != "generate":
         per_character = " for each character" if protocol.method == "likelihood-per-character" else ""
         return phrases | {"method": f"the option of the largest log-likelihood{per_character}"}

@@ -176,7 +176,7 @@ def _draw_forest(bench: Benchmark) -> Forest:
     if not compared:
         scale = plots.Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
         lines = [
-            *([] if bench.is_judged else [bench.chance]),
+            *([bench.chance] if bench.has_right_answers else []),
             *([bench.paper["Orca-13B"]] if "Orca-13B" in bench.paper else []),
         ]
         strips = {score.arm: _draw_score(scale, score, lines) for score in bench.scores}

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from orcac.errors import StoreError
+from orcac.eval.recipe import Method
 from orcac.filter.funnel import Funnel
 from orcac.score.samples import SampleScores
 from orcac.stats.averages import Average
@@ -28,6 +29,7 @@ __all__ = [
     "Flow",
     "HeldOut",
     "Judging",
+    "Loss",
     "Packing",
     "Protocol",
     "Readable",
@@ -97,7 +99,7 @@ class Protocol:
     examples: tuple[str, ...] = ()  # names of files of worked examples
     instruction: str = ""
     cue: str = ""
-    method: str = "generate"
+    method: Method = "generate"
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 0  # 0 if the record does not say
@@ -161,6 +163,16 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """The loss of given texts, which higher scores have less of. Means are over items and runs."""
+
+    bits_per_byte: float
+    nats_per_token: float
+    change: float | None = None  # of the bits per byte against the base; None if they are not compared
+    interval: Interval | None = None  # of `change`, 95 %
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One arm on one benchmark."""
 
@@ -169,7 +181,7 @@ class Score:
     n: int  # items that did not fail in any run
     mean: float | None  # score over these and all runs, by the first checker; None if n is 0
     macro: float | None  # mean of the tasks' means; None if there is one task
-    interval: Interval  # of `mean`, over items: Wilson, 95 %
+    interval: Interval  # of `mean`, over items, 95 %: Wilson, or of measured texts Student's t
     runs: tuple[float | None, ...]  # the score of each run that counts, by the benchmark's average
     spread: float | None  # standard deviation of the replicates' means, a share; None if there is one replicate
     luck: float | None  # the part of it that is not due to answers that change at random
@@ -180,13 +192,17 @@ class Score:
     others: dict[str, float]  # further checker -> mean score
     left_out: int  # items whose reference cannot be scored
     p_above_chance: float
-    verdict: str  # "below chance", "at chance", "no better than a constant answer", "above chance" or "judged"
+    verdict: (
+        str  # "below chance", "at chance", "no better than a constant answer", "above chance", or of scores that no
+    )
+    # guess has "judged" or "measured"
     difference: Difference | None  # None for the base, and if the base did not answer these items
     tasks: tuple[TaskScore, ...]
     samples: SampleScores | None = None  # beside the mean, if each item has several answers
     omitted: dict[str, int] = field(default_factory=dict)  # decoding setting that a baseline refuses -> its items
     protocol: Protocol = Protocol()  # under which it was asked
     judging: Judging | None = None  # if a judge scored it
+    loss: Loss | None = None  # if the loss of given texts is its score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +245,16 @@ class Benchmark:
     def is_judged(self) -> bool:
         """True if a judge scores it: it has no right answers, and guessing has no score."""
         return any(score.judging for score in self.scores)
+
+    @property
+    def is_measured(self) -> bool:
+        """True if its scores are probabilities of given texts."""
+        return any(score.loss for score in self.scores)
+
+    @property
+    def has_right_answers(self) -> bool:
+        """True if answers are right or wrong, so that guessing has a score."""
+        return not self.is_judged and not self.is_measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def format_table(results: Results, columns: int = WIDTH) -> str:
         is_compared = any(score.difference for score in bench.scores)
         most = columns - (_BEHIND if is_compared else _BEHIND - 35)
         width = min(max(_ARM, *(len(score.arm) for score in bench.scores)), most)
-        mean = "score " if bench.is_judged else "correct "
+        mean = "correct " if bench.has_right_answers else "score "
         header = _COLUMNS.format(arm="arm".ljust(width), mean=mean, interval="95 %", unparsed="unparsed", cut="cut off")
         if is_compared:
             header += _COMPARED.format(points="vs base", around="95 %", p="p Holm", verdict="").rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from orcac.eval.recipe import NO_BASELINE
+from orcac.eval.recipe import explain_no_baseline
 from orcac.report import protocol
 from orcac.report.judging import describe_judging
 from orcac.report.results import REASONS_STILL, Benchmark, Difference, Results
@@ -79,6 +79,8 @@ def describe_items(bench: Benchmark) -> str:
     items = f"{bench.n:,} items"
     if bench.is_judged:
         return f"{items}, scores by a judge"
+    if bench.is_measured:
+        return f"{items}, {LIKELIHOOD_RULES['loss']}, geometric"
     return f"{items}, guessing {percent(bench.chance)} %, constant answer {percent(bench.constant)} %"
 
 
@@ -247,8 +249,8 @@ def describe_protocol(bench: Benchmark) -> list[str]:
     if named := [f"{arm}: {how}" for arm, how in others if how]:
         lines.append(f"Asked otherwise: {'; '.join(named)}.")
     if bench.without_row:
-        why = "" if shared.method == "generate" else f": {NO_BASELINE}"
-        lines.append(f"No row for {_join(bench.without_row)}{why}.")
+        why = explain_no_baseline(shared.method)
+        lines.append(f"No row for {_join(bench.without_row)}{f': {why}' if why else ''}.")
     return lines
 
 
@@ -257,11 +259,13 @@ def describe_answers(bench: Benchmark) -> list[str]:
     lines = describe_judging(bench)
     if (rule := bench.scores[0].checkers[0]) in LIKELIHOOD_RULES.values():
         lines.append(f"Scored by the {rule}: no text was generated, and no checker reads the answers.")
+    lines += _describe_loss(bench)
     dropped = [f"{bench.dropped[reason]:,} {what}" for reason, what in _DROPPED.items() if reason in bench.dropped]
     if dropped:
         lines.append(f"Items of the files that are left out: {_join(dropped)}.")
     if left_out := bench.scores[0].left_out:
-        lines.append(f"Left out: {left_out:,} items, since no answer could agree with their reference.")
+        why = "they have no text" if bench.is_measured else "no answer could agree with their reference"
+        lines.append(f"Left out: {left_out:,} items, since {why}.")
     for score in bench.scores:
         if refused := [name for name in score.omitted if name != REASONS_STILL]:
             lines.append(f"{score.arm} was asked without {_join(refused)}, which it refuses.")
@@ -297,6 +301,24 @@ def describe_answers(bench: Benchmark) -> list[str]:
         means = [f"{score.arm} {percent(score.others[checker])} %" for score in bench.scores if checker in score.others]
         lines.append(f"By the checker {checker}: {_join(means)}.")
     return lines
+
+
+def _describe_loss(bench: Benchmark) -> list[str]:
+    """Return the loss of a benchmark's texts for each row, in a sentence; [] if it has none."""
+    rows = []
+    for score in bench.scores:
+        if found := score.loss:
+            change = ""
+            if found.change is not None and found.interval is not None:
+                low, high = found.interval
+                change = f" ({found.change:+.4f}, 95 % {low:+.4f} to {high:+.4f})".replace("-", "−")
+            rows.append(f"{score.arm} {found.bits_per_byte:.4f}{change} and {found.nats_per_token:.3f}")
+    if not rows:
+        return []
+    return [
+        f"Loss, in bits per byte (change against the base) and in nats per token: {'; '.join(rows)}. "
+        "It includes the token that ends the answer, and a smaller one is a higher score."
+    ]
 
 
 _DROPPED = {  # the reasons of `sample` that are no choice of the spec

@@ -36,6 +36,7 @@ VERSION = 1  # raise it when a checker would read or compare answers otherwise
 LIKELIHOOD_RULES = {
     "choice": "likeliest choice",
     "mass": "probability of the right choices",
+    "loss": "mean probability of a byte of the text",
 }  # as checkers' names
 
 
@@ -67,13 +68,13 @@ class Judge(Frozen):
 
 
 class ScoreRecipe(Recipe):
-    """The way to score answers: by checkers, by the log-likelihoods of the choices (`score.likelihood`), or by a judge.
+    """The way to score answers: by checkers, by log-likelihoods (`score.likelihood`), or by a judge.
 
     The first checker's score decides; the others are for comparison.
     """
 
     checkers: tuple[str, ...] = ()  # names in `orcac.checkers`
-    likelihood: Literal["choice", "mass"] | None = None
+    likelihood: Literal["choice", "mass", "loss"] | None = None
     judge: Judge | None = None  # of questions without a right answer
     matching: int | None = rule(None)  # `recipe.MATCHING`, if a checker may misread a copy of a reference
 

@@ -18,7 +18,7 @@ from orcac.job import Job, save_memory
 from orcac.progress import print_line
 from orcac.reasoning import split_reasoning
 from orcac.sample.references import find_fault, list_asked, name_items
-from orcac.score.likelihood import score_choices
+from orcac.score.likelihood import score_choices, score_loss
 from orcac.score.recipe import LIKELIHOOD_RULES, ScoreExecution, ScoreRecipe, ScoreSummary
 from orcac.score.samples import sum_up_samples
 from orcac.score.scores import Answers, by_item, write
@@ -61,11 +61,20 @@ def run(job: Job[ScoreRecipe, ScoreExecution]) -> ScoreSummary:
     return _write(job, Answers(rows=rows_of_all, checkers=checkers, left_out=left_out, samples=samples))
 
 
-def _run_likelihood(job: Job[ScoreRecipe, ScoreExecution], rule: Literal["choice", "mass"]) -> ScoreSummary:
+def _run_likelihood(job: Job[ScoreRecipe, ScoreExecution], rule: Literal["choice", "mass", "loss"]) -> ScoreSummary:
     items = {item.id: item for item in rows.read(job.input("items") / "prompts.parquet", rows.BenchmarkItem)}
-    answers = rows.read(job.input("answers") / "answers.parquet", rows.Answer)
-    scored = [score_choices(rule, items[answer.id], answer) for answer in answers]
-    return _write(job, Answers(rows=scored, checkers=(LIKELIHOOD_RULES[rule],)))
+    answers = list(rows.read(job.input("answers") / "answers.parquet", rows.Answer))
+    if rule == "loss":
+        scored = [score_loss(items[answer.id], answer) for answer in answers if answer.response]
+        if not any(row.score is not None for row in scored):
+            raise InputError(
+                f"{job.label}: none of its {len(answers):,} items has a text that the student's positions hold",
+                fix="give the items a reference, or a teacher that answers them (`loss_of`)",
+            )
+    else:
+        scored = [score_choices(rule, items[answer.id], answer) for answer in answers]
+    left_out = len(answers) - len(scored)
+    return _write(job, Answers(rows=scored, checkers=(LIKELIHOOD_RULES[rule],), left_out=left_out))
 
 
 def _write(job: Job[ScoreRecipe, ScoreExecution], answers: Answers) -> ScoreSummary:

@@ -21,9 +21,9 @@ from typing import TypeVar, get_args
 from pydantic import TypeAdapter
 
 from orcac import rows
-from orcac.rows import JUDGED, Answer, Outcome, Scored
+from orcac.rows import JUDGED, MEASURED, Answer, Outcome, Scored
 from orcac.score.samples import SampleScores
-from orcac.stats.intervals import Interval, binomial_p_value, wilson
+from orcac.stats.intervals import Interval, binomial_p_value, student_t, wilson
 
 __all__ = ["Answers", "BenchmarkScores", "Scores", "by_item", "constant_score", "merge", "read", "sum_up", "write"]
 
@@ -45,9 +45,9 @@ class Answers:
 class Scores:
     """The scores over some items; shares and scores are in [0, 1]."""
 
-    n: int  # items that did not fail
+    n: int  # items that have a score: all but those that failed
     mean: float | None  # None if n is 0
-    interval: Interval  # of the mean: Wilson, 95 %
+    interval: Interval  # of the mean, 95 %: Wilson, or of measured texts Student's t
     outcomes: dict[str, int]  # rows.Outcome -> answers, those that failed included
     chance: float
     p_above_chance: float  # `p_above(chance)`
@@ -151,12 +151,14 @@ def _sum_up(scored: Sequence[Scored], checkers: Sequence[str]) -> Scores:
     n, total = len(counted), sum(row.score or 0.0 for row in counted)
     outcomes = Counter(row.outcome for row in scored)
     is_judged = any(outcome in outcomes for outcome in JUDGED)
+    shown = [outcome for outcome in get_args(Outcome) if outcome not in (*JUDGED, MEASURED)]
+    shown += [*JUDGED] * is_judged + [MEASURED] * (MEASURED in outcomes)
     chance = sum(map(_chance, counted)) / n if n else 0.0
     return Scores(
         n=n,
         mean=total / n if n else None,
-        interval=wilson(total, n),
-        outcomes={outcome: outcomes[outcome] for outcome in get_args(Outcome) if outcome not in JUDGED or is_judged},
+        interval=student_t([row.score or 0.0 for row in counted]) if MEASURED in outcomes else wilson(total, n),
+        outcomes={outcome: outcomes[outcome] for outcome in shown},
         chance=chance,
         p_above_chance=_p_above(total, n, chance),
         others={

@@ -131,7 +131,7 @@ def from_spec(name: str, experiment: Experiment) -> Measured:
     if isinstance(benchmark, OpenBenchmark):
         judging = _copy_judging(arm, benchmark)
     else:
-        judging = _copy_teachers(arm, [benchmark.form_of] if benchmark.form_of else [])
+        judging = _copy_teachers(arm, [name for name in (benchmark.form_of, benchmark.loss_of) if name])
     return Measured(name=name, section=section, messages=messages, seed=arm.spec.seed, judging=judging)
 
 

@@ -77,10 +77,15 @@ def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Fi
             yield from _check_checkers(path, benchmark)
             yield from _check_form(path, benchmark, names)
             yield from _check_asking(path, benchmark)
+            yield from _check_loss(path, benchmark, names)
             if isinstance(benchmark.reasoning, int) and spec.student and spec.hardware.eval.engine == "vllm":
                 message = "vLLM does not limit the tokens of reasoning; write `on` or `off`, or `engine: transformers`"
                 yield Finding((*path, "reasoning"), message, (("hardware", "eval", "engine"),))
-            if isinstance(benchmark, TableBenchmark) and not {"reference", "references"} & set(benchmark.fields):
+            if (
+                isinstance(benchmark, TableBenchmark)
+                and not {"reference", "references"} & set(benchmark.fields)
+                and not benchmark.loss_of
+            ):
                 message = (
                     "`reference` is missing: give the key that holds the right answer, or write `format: open-ended` "
                     "for questions that a model judges"
@@ -126,7 +131,7 @@ def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Findin
                 "(in a patch: `null`)"
             )
             yield Finding((*path, key), message, (method,))
-    if isinstance(benchmark, TableBenchmark) and "options" not in benchmark.fields:
+    if isinstance(benchmark, TableBenchmark) and "options" not in benchmark.fields and benchmark.method != "loss":
         message = (
             f"`options` is missing: give the key that holds the choices, which `method: {benchmark.method}` compares"
         )
@@ -135,6 +140,17 @@ def _check_asking(path: SpecPath, benchmark: ScoredBenchmark) -> Iterator[Findin
 
 # settings of texts, which likelihoods do not have
 _GENERATING = ("temperature", "top_p", "max_tokens", "stop", "samples", "reasoning", "checker", "parser")
+
+
+def _check_loss(path: SpecPath, benchmark: ScoredBenchmark, names: Names) -> Iterator[Finding]:
+    """Yield the contradictions of the teacher whose answers are the texts of `method: loss`."""
+    if benchmark.loss_of is None:
+        return
+    at = (*path, "loss_of")
+    what = f"benchmark `{path[-1]}` measures the loss of the answers of teacher"
+    yield from check_name(at, what, benchmark.loss_of, "teachers", names)
+    if benchmark.method != "loss":
+        yield Finding(at, "`loss_of` has no effect without `method: loss`; write it, or remove `loss_of`")
 
 
 def _check_average(path: SpecPath, benchmark: Benchmark) -> Iterator[Finding]:

@@ -4,7 +4,8 @@ An arm is a table of scores, float (replicates, items) in [0, 1]; NaN marks an a
 the comparison. Both arms answer the same items, so the difference is taken item by item. Its variance has two parts:
 
 - Drawing the items: the variance of the items' differences, as if one more item were won and one lost, so that no
-  interval has zero width (after Bonett and Price 2012).
+  interval has zero width (after Bonett and Price 2012). Measured scores, such as losses, differ on every item and by
+  little, so that a whole item would be many times their variance: theirs is as it is, with Student's t.
 - Training again: the variance of the replicates' mean scores, pooled over all arms of the study, but never below that
   of the two arms compared. It contains the answers that change at random from replicate to replicate. Their share of
   the variance, from the residual of the table without its row and column means, is taken out of the items' part.
@@ -114,11 +115,11 @@ class Comparison:
 class Layout:
     """The items of a benchmark as their average weights them, and the sampling variance of that average.
 
-    labels: int (items,), the task of each item.
+    labels: int (items,), the task of each item. measured: whether scores are measured, and not counted.
     """
 
-    def __init__(self, labels: NDArray[np.int_], average: Average) -> None:
-        self.average = average
+    def __init__(self, labels: NDArray[np.int_], average: Average, *, measured: bool = False) -> None:
+        self.average, self.measured = average, measured
         self.items = len(labels)
         self.square = 1 / self.items  # the sum of the squared weights
         if average != "micro":
@@ -127,6 +128,18 @@ class Layout:
             self.square = float(np.sum(1 / self._sizes)) / len(self._sizes) ** 2
         if average == "clustered":
             check_tasks(self.tasks)
+
+    @property
+    def least(self) -> float:
+        """The variance that one item more won and one more lost would add, for a mean of one run."""
+        return 0.0 if self.measured else self.square / (self.items - 1)
+
+    @property
+    def item_df(self) -> float:
+        """The degrees of freedom of the items' part."""
+        if self.average == "clustered":
+            return self.tasks - 1
+        return max(1, self.items - self.tasks) if self.measured else np.inf
 
     @property
     def tasks(self) -> int:
@@ -190,13 +203,13 @@ def compare(
     own = pooled([of_arm, of_base])
     study = pooled([own, rest])
     between = max(own.between, study.between)
-    items = float(layout.variance(differences[None])[0]) + share * layout.square / (layout.items - 1)
+    items = float(layout.variance(differences[None])[0]) + share * layout.least
     parts = Parts(
         items=items,
         shared=max(0.0, items - share * study.noise),
         training=share * between,
         df=study.df,
-        item_df=layout.tasks - 1 if layout.average == "clustered" else np.inf,
+        item_df=layout.item_df,
     )
     won, lost = int((differences > 0).sum()), int((differences < 0).sum())
     test: Test = "two parts" if study.df else "items"
@@ -232,12 +245,14 @@ def compare_to_base(
     redrawn: bool = False,
     repeated: Mapping[str, int] | None = None,
     untrained: Collection[str] = (),
+    measured: bool = False,
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Return the replicates of each arm, and the comparison with the base of each other arm.
 
     arms: float (replicates, items) in [0, 1], NaN for a failed answer; the same items in the same order for all arms.
-    tasks: the items' tasks; may be left out for `micro`. untrained: the arms that the study does not train. An arm that
-    shares fewer than 2 items with the base, or too few tasks for a clustered average, is left out.
+    tasks: the items' tasks; may be left out for `micro`. untrained: the arms that the study does not train. measured:
+    whether scores are measured numbers, and not rights and wrongs. An arm that shares fewer than 2 items with the base,
+    or too few tasks for a clustered average, is left out.
 
     A replicate with the same score on every item as an earlier one does not count, because its seed had no effect. A
     caller that knows the answers can leave out those with the same answers instead, and pass their numbers in
@@ -248,7 +263,7 @@ def compare_to_base(
     if average == "clustered":
         check_tasks(len(np.unique(labels)))
     counted = _counted(arms) if repeated is None else (arms, repeated)
-    return _compare_all(*counted, base, labels, average, redrawn, untrained)
+    return _compare_all(*counted, base, labels, average, redrawn, untrained, measured)
 
 
 def check_tasks(tasks: int) -> None:
@@ -268,6 +283,7 @@ def compare_to_base_by_task(
     redrawn: bool = False,
     repeated: Mapping[str, int] | None = None,
     untrained: Collection[str] = (),
+    measured: bool = False,
 ) -> dict[str, dict[str, Comparison]]:
     """Return the comparisons of `compare_to_base` on each task alone, by task and arm; they carry no verdict."""
     counted, repeated = _counted(arms) if repeated is None else (arms, repeated)
@@ -276,7 +292,7 @@ def compare_to_base_by_task(
     for index, task in enumerate(names):
         of_task = {name: scores[:, labels == index] for name, scores in counted.items()}
         alike = np.zeros(int(np.sum(labels == index)), int)
-        found[str(task)] = _compare_all(of_task, repeated, base, alike, "micro", redrawn, untrained)[1]
+        found[str(task)] = _compare_all(of_task, repeated, base, alike, "micro", redrawn, untrained, measured)[1]
     return found
 
 
@@ -287,7 +303,8 @@ def _compare_all(
     labels: NDArray[np.int_],
     average: Average,
     redrawn: bool,
-    untrained: Collection[str] = (),
+    untrained: Collection[str],
+    measured: bool,
 ) -> tuple[dict[str, ArmRuns], dict[str, Comparison]]:
     """Do as `compare_to_base`, with replicates that all count; labels: int (items,), the items' tasks."""
     answered = {name: np.flatnonzero(~np.isnan(scores).any(axis=0)) for name, scores in arms.items()}
@@ -299,7 +316,7 @@ def _compare_all(
     runs = {}
     for name, scores in arms.items():
         items = answered[name]
-        layout = Layout(labels[items], average) if are_enough(items) else None
+        layout = Layout(labels[items], average, measured=measured) if are_enough(items) else None
         runs[name] = ArmRuns(
             means=tuple(layout.mean(scores[:, items]).tolist()) if layout else (),
             repeated=repeated[name],
@@ -314,7 +331,7 @@ def _compare_all(
             scores[:, items],
             arms[base][:, items],
             [of_arm.spread for other, of_arm in runs.items() if other not in (name, base)],
-            layout=Layout(labels[items], average),
+            layout=Layout(labels[items], average, measured=measured),
             repeated=(repeated[name], repeated[base]),
             redrawn=redrawn,
             untrained=(name in untrained, base in untrained),

@@ -6,9 +6,10 @@ These cover the random choice of items and nothing else. The comparison of two a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Interval", "binomial_p_value", "mcnemar", "wilson"]
+__all__ = ["Interval", "binomial_p_value", "mcnemar", "student_t", "wilson"]
 
 
 class Interval(NamedTuple):
@@ -31,6 +32,21 @@ def wilson(total: float, n: int, confidence: float = 0.95) -> Interval:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return Interval(max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))  # whatever the rounding
+
+
+def student_t(scores: Sequence[float]) -> Interval:
+    """Return the 95 % interval of the mean of measured scores in [0, 1] by Student's t, within [0, 1].
+
+    It is (0, 1) if there are fewer than 2 scores.
+    """
+    import numpy as np
+    from scipy import special
+
+    n = len(scores)
+    if n < 2:
+        return Interval(0.0, 1.0)
+    mean, half = np.mean(scores), special.stdtrit(n - 1, 0.975) * np.std(scores, ddof=1) / math.sqrt(n)
+    return Interval(max(0.0, float(mean - half)), min(1.0, float(mean + half)))
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -160,7 +160,7 @@ def test_each_shipped_spec_is_laid_out_with_all_files_that_it_needs(
     done = init(tmp_path, "--from", name)
     assert f"orcac run specs/{name}.yaml" in done.output
     assert {"Snakefile", "specs/orcac.schema.json", f"specs/{name}.yaml"} <= contents(tmp_path).keys()
-    if name in ("recorded", "smollm2"):
+    if name in ("recorded", "smollm2", "smollm2-study"):
         assert "environment variables ORCAC_DATA" in done.output
         with pytest.raises(SpecErrors, match="ORCAC_DATA") as error:
             load(tmp_path / "specs" / f"{name}.yaml")

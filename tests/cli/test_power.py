@@ -51,6 +51,19 @@ def test_the_family_is_of_the_primary_arms(spec: Path) -> None:
     assert "the cheapest allocation luck" in words
 
 
+def test_a_given_luck_of_training_replaces_the_planning_values(spec: Path) -> None:
+    spec.write_text(SMOKE + "replicates: 3\n")
+
+    def smallest(*options: str) -> list[float]:
+        (found, *_) = json.loads(run(spec, *options, "--json").output)
+        values: list[float] = found["alone"]
+        return values
+
+    (at_one, at_two), (given,) = smallest(), smallest("--luck", "2pt")
+    assert given == at_two > at_one and smallest("--luck", "5 points")[0] > at_two
+    assert "For a luck of training of 5 points, as given" in " ".join(run(spec, "--luck", "5pt").output.split())
+
+
 def test_claims_and_untrained_arms_are_named(spec: Path) -> None:
     margin = SMOKE.replace("max_tokens: 120}", "max_tokens: 120, margin: 40pt}")
     spec.write_text(margin + "replicates: 3\n")
@@ -70,7 +83,11 @@ def test_the_cheapest_allocation_shows_the_difference_or_says_what_the_budget_sh
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(["--detect", "two"], "not a difference"), (["--budget", "5 EUR"], "not an amount")],
+    [
+        (["--detect", "two"], "not a number of points"),
+        (["--luck", "-1"], "not a number of points"),
+        (["--budget", "5 EUR"], "not an amount"),
+    ],
 )
 def test_a_wrong_option_is_an_error_with_a_fix(spec: Path, options: list[str], words: str) -> None:
     error = run(spec, *options).exception

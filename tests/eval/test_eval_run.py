@@ -220,6 +220,43 @@ def test_the_answer_is_the_likeliest_choice_and_of_equal_ones_the_first(tmp_path
     assert answers[0].log_likelihoods == [-2.0, -(3**0.5), -(3**0.5)]
 
 
+class Reader:
+    """A model that gives each character of a text the probability 1/e; the text "long" does not fit."""
+
+    def score_texts(self, answered):
+        return [
+            SimpleNamespace(
+                log_likelihoods=[] if text == "long" else [-float(len(text))], input_tokens=7, output_tokens=2
+            )
+            for _, _, text in answered
+        ]
+
+
+def test_the_loss_is_that_of_the_references_or_of_a_teachers_texts(tmp_path, capsys) -> None:
+    job = make_job(tmp_path, method="loss")
+    summary = run(job, load_model=lambda folder, **_: Reader())
+    answers = list(rows.read(job.out / "answers.parquet", rows.Answer))
+    assert [answer.response for answer in answers] == [item.reference for item in ITEMS]
+    assert all(answer.log_likelihoods == [-len(answer.response)] for answer in answers)
+    assert summary == EvalSummary(n=5, input_tokens=35, output_tokens=10)
+
+    other = make_job(tmp_path, name="other", method="loss")
+    texts = ["<think>Hm.</think>So.", "long", "", "Yes.", None]
+    responses = [
+        rows.widen(item, rows.Response, teacher="t", response=text, finish_reason="stop")
+        for item, text in zip(ITEMS, texts, strict=True)
+        if text is not None
+    ]
+    (tmp_path / "texts").mkdir()
+    rows.write(tmp_path / "texts" / "responses.parquet", rows.Response, responses)
+    other.inputs["texts"] = [tmp_path / "texts"]
+    assert run(other, load_model=lambda folder, **_: Reader()).cut == 1
+    answers = list(rows.read(other.out / "answers.parquet", rows.Answer))
+    assert [answer.response for answer in answers] == ["So.", "long", "", "Yes.", ""]
+    assert [answer.log_likelihoods for answer in answers] == [[-3.0], [], [], [-4.0], []]
+    assert "the teacher has no answer to 2 of 5 items: they are left out" in capsys.readouterr().err
+
+
 def test_answers_in_words_have_no_column_of_likelihoods(tmp_path) -> None:
     job = make_job(tmp_path)
     evaluate(job, StandIn())

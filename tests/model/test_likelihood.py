@@ -4,7 +4,7 @@ import pytest
 import tiny
 
 from orcac.errors import InputError
-from orcac.model.chat_format import load_tokenizer
+from orcac.model.chat_format import ChatFormat, load_tokenizer
 from orcac.model.generation import LocalModel
 from orcac.model.likelihood import score_continuations
 
@@ -59,6 +59,31 @@ def test_a_likelihood_is_that_of_the_whole_sequence(kind):
     found = score_continuations(model, prompts, continuations)
     for prompt, of_prompt, scores in zip(prompts, continuations, found, strict=True):
         assert scores == pytest.approx([log_probability(model, prompt, ids) for ids in of_prompt], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Mistral", "mamba"])
+def test_a_long_continuation_passes_in_pieces(kind):
+    model = make_model(kind)
+    prompts, continuations = [[5, 6, 7]], [[[*range(1, 21)], [4, 4]]]
+    (whole,) = score_continuations(model, prompts, continuations)
+    (pieces,) = score_continuations(model, prompts, continuations, piece=3)
+    assert pieces == pytest.approx(whole, abs=1e-4)
+
+
+def test_the_loss_of_a_text_is_that_of_a_training_example(folder, model):
+    from transformers import AutoModelForCausalLM
+
+    weights = AutoModelForCausalLM.from_pretrained(folder)
+    chat = ChatFormat(load_tokenizer(folder))
+    answered = [("", "What is 3 and one?", "It is 4."), ("Think first.", "Why?", "So it is."), ("", "a " * 100, "So.")]
+    *short, long = model.score_texts(answered)
+    for triple, scores in zip(answered, short, strict=False):
+        (example,) = chat.encode_examples([triple])
+        prompt, learnt = example.input_ids[: example.prompt_tokens], example.input_ids[example.prompt_tokens :]
+        assert scores.log_likelihoods == pytest.approx([log_probability(weights, prompt, learnt)], abs=1e-4)
+        assert (scores.input_tokens, scores.output_tokens) == (len(prompt), len(learnt))
+        assert learnt[-1] == chat.end_id
+    assert long.log_likelihoods == []
 
 
 def test_a_batch_changes_no_likelihood(model):

@@ -182,8 +182,15 @@ def protocol(name: str) -> dict[str, tuple[Any, ...]]:
     scores = {f"score/{name}", f"baseline/g/{name}"}  # no model is asked again
     drawn = {"benchmarks": {name: {"temperature": 0.7}}}
     worded = {"benchmarks": {name: {"checker": ["auto", "form"], "parser": None, "form_of": "g"}}}
+    unread = {"parser": None} if name == "rows" else {}
     ways: dict[str, tuple[Any, ...]] = {
         "form_of": (f"{at}.form_of", "s", {f"replies/s/{name}", *scores}, worded),
+        "loss_of": (
+            f"{at}.loss_of",
+            "s",
+            {f"texts/g/{name}", f"texts/s/{name}", f"eval/{name}", f"score/{name}"},
+            {"benchmarks": {name: {"method": "loss", "loss_of": "g"} | unread}},
+        ),
         "shots": (f"{at}.shots", 3, asked(name)),
         "examples": (f"{at}.examples", "data/steps.txt", asked(name)),
         "instruction": (f"{at}.instruction", "Be brief.", asked(name)),

@@ -18,8 +18,10 @@ from orcac.spec.load import load
 
 SPECS = Path(__file__).parents[2] / "specs"
 GOLDEN = Path(__file__).parent / "golden" / "ids.txt"
-LARGE = ("openthoughts",)
-NEED_DATA = ("recorded", "smollm2")  # their sources and recordings are in the folder that ORCAC_DATA names
+MINIATURE = ("miniature", "miniature-lies", "miniature-navigate")
+LARGE = ("openthoughts", *MINIATURE, *(name.replace("miniature", "miniature-rates") for name in MINIATURE))
+# the sources and recordings of these are in the folder that ORCAC_DATA names
+NEED_DATA = ("recorded", "smollm2", "smollm2-study")
 CHANGE_WITH_DATA = ("ingredients",)  # its benchmark `bbh` is `missing: skip`
 
 

@@ -203,6 +203,19 @@ def test_the_wording_of_a_teacher_changes_the_scores_alone(tmp_path: Path) -> No
     assert {node.kind for node in added} == {"collect", "score", "report"}
 
 
+def test_the_loss_of_a_teachers_answers_changes_the_evaluations_alone(tmp_path: Path) -> None:
+    before = lowered(tmp_path, SPEC)
+    after = lowered(tmp_path, merged(SPEC, {"benchmarks": {"b": {"method": "loss", "loss_of": "u"}}}))
+    added = {ref: node for ref, node in after.nodes.items() if ref not in before.nodes}
+    assert {node.kind for node in added.values()} == {"eval", "score", "report", "collect"}
+    texts = after.experiments["many"].addresses["base"]["texts/u/b"]
+    evals = [node for node in added.values() if node.kind == "eval"]
+    assert [node.inputs["texts"] for node in evals] == [(texts,)] * len(evals)
+    assert all(node.inputs["items"] == after.nodes[texts].inputs["prompts"] for node in evals)
+    scores = [node.recipe for node in added.values() if node.kind == "score"]
+    assert scores == [ScoreRecipe(likelihood="loss")] * len(scores)
+
+
 def test_recorded_reviews_enter_by_their_content_their_parsers_and_their_order(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text('{"q": "Why?", "a": "So.", "r": "8 9"}\n')
     tape = {"kind": "replay", "path": "q.jsonl", "fields": {"question": "q", "answer": "a"}}

@@ -4,6 +4,7 @@ orcac/report/wording.py: one report of a small experiment."""
 
 import dataclasses
 import json
+import math
 import random
 import re
 from pathlib import Path
@@ -387,6 +388,45 @@ def test_scores_between_0_and_1_are_compared_as_they_are(tmp_path: Path) -> None
     (bench,) = json.loads((job.out / "results.json").read_text())["benchmarks"]
     difference = bench["scores"][1]["difference"]
     assert (bench["scores"][0]["mean"], difference["points"], difference["verdict"]) == (0.25, 0.5, "scores higher")
+
+
+def test_the_loss_of_texts_is_compared_in_bits_and_shown_beside_the_verdict(tmp_path: Path) -> None:
+    def read(less: float, seed: int) -> list[list[rows.Scored]]:
+        """Return three runs on 12 texts, whose loss is lower by about `less` bits per byte."""
+        chance = random.Random(seed)
+        bits = [[0.6 + 0.05 * number - less + chance.gauss(0, 0.004) for number in range(12)] for _ in range(3)]
+        return [
+            [
+                dataclasses.replace(
+                    answer(number, task="texts", correct=True), outcome="measured", parsed="", score=2**-value,
+                    loss=4 * value, chance=0.0, response="A text.",
+                )
+                for number, value in enumerate(run)
+            ]
+            for run in bits
+        ]  # fmt: skip
+
+    arms = {"base": read(0.0, 1), "no-assistant": read(-0.05, 2), "answers-only": read(0.0, 3)}
+    job = make_job(tmp_path, {"b": ("jsonl", arms)})
+    (bench,) = read_results(job)["benchmarks"]
+    base, worse, alike = bench["scores"]
+    bits = {name: [[-math.log2(row.score) for row in run] for run in runs] for name, runs in arms.items()}
+    mean = {name: sum(map(sum, runs)) / 36 for name, runs in bits.items()}
+    assert base["loss"]["bits_per_byte"] == pytest.approx(mean["base"]) and base["loss"]["change"] is None
+    assert base["loss"]["nats_per_token"] == pytest.approx(4 * mean["base"])
+    assert worse["loss"]["change"] == pytest.approx(mean["no-assistant"] - mean["base"])
+    low, high = worse["loss"]["interval"]
+    assert 0.03 < low < worse["loss"]["change"] < high < 0.07  # as one item won and lost, it would be 0.2 wide
+    assert [worse["difference"]["verdict"], alike["difference"]["verdict"]] == ["worse", "no difference shown"]
+    assert {score["verdict"] for score in bench["scores"]} == {"measured"} and bench["constant"] == 0.0
+    results = read_json(job.out / "results.json")
+    assert not results.all_at_chance
+    table = " ".join(format_table(results).split())
+    assert "b: 12 items, mean probability of a byte of the text, geometric" in table
+    assert "Loss, in bits per byte (change against the base) and in nats per token: base 0.8" in table
+    assert "guessing" not in table
+    page = (job.out / "report.html").read_text()
+    assert "in nats per token" in page and ">score, %" in page
 
 
 def test_the_terminal_table_at_the_extremes_still_fits(tmp_path: Path) -> None:

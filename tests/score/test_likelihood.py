@@ -9,9 +9,12 @@ import jobs
 import pytest
 
 from orcac import rows
+from orcac.errors import InputError
+from orcac.job import Job
 from orcac.score.recipe import ScoreExecution, ScoreRecipe
 from orcac.score.run import run
 from orcac.score.scores import read, sum_up
+from orcac.stats.intervals import student_t
 
 
 def item(number: int, right: list[int]) -> rows.BenchmarkItem:
@@ -64,3 +67,48 @@ def test_scores_by_hand(tmp_path: Path, rule, place) -> None:
     assert [row.score for row in found.rows] == pytest.approx(expected)
     assert [row.outcome for row in found.rows] == ["right", "wrong", "wrong", "cut"]
     assert sum_up(found).chance == summary.chance
+
+
+def make_loss_job(tmp_path: Path, texts: list[tuple[str, float | None]]) -> Job:
+    """Return a job that scores texts with their log-likelihoods, of 4 tokens each."""
+    items = [item(number, [0]) for number in range(len(texts))]
+    answers = [
+        rows.widen(
+            asked,
+            rows.Answer,
+            response=text,
+            finish_reason="stop" if value is not None else "length",
+            output_tokens=4,
+            log_likelihoods=[] if value is None else [value],
+        )
+        for asked, (text, value) in zip(items, texts, strict=True)
+    ]
+    inputs = {"items": [tmp_path / "items"], "answers": [tmp_path / "answers"]}
+    for (folder,) in inputs.values():
+        folder.mkdir()
+    rows.write(tmp_path / "items" / "prompts.parquet", rows.BenchmarkItem, items)
+    rows.write(tmp_path / "answers" / "answers.parquet", rows.Answer, answers)
+    return jobs.make_job(tmp_path, ScoreRecipe(likelihood="loss"), ScoreExecution(), inputs=inputs)
+
+
+def test_the_loss_of_a_text_counts_its_bytes(tmp_path: Path) -> None:
+    texts = [("it is", -5 * math.log(2)), ("größ", -12 * math.log(2)), ("", None), ("too long", None)]
+    job = make_loss_job(tmp_path, texts)
+    summary = run(job)
+    found = read(job.out)
+    assert [row.score for row in found.rows] == [pytest.approx(0.5), pytest.approx(0.25), None]
+    assert [row.loss for row in found.rows] == [
+        pytest.approx(5 / 4 * math.log(2)),
+        pytest.approx(3 * math.log(2)),
+        None,
+    ]
+    assert [row.outcome for row in found.rows] == ["measured", "measured", "cut"]
+    assert (summary.n, summary.mean, summary.left_out, summary.chance) == (2, pytest.approx(0.375), 1, 0.0)
+    assert summary.outcomes["measured"] == 2 and "judged" not in summary.outcomes
+    assert sum_up(found).interval == student_t([0.5, 0.25])
+
+
+def test_a_benchmark_without_a_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of its 2 items has a text") as caught:
+        run(make_loss_job(tmp_path, [("", None), ("too long", None)]))
+    assert "loss_of" in caught.value.fix

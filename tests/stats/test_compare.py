@@ -89,6 +89,16 @@ def test_graded_scores_without_replicates_are_decided_by_the_interval() -> None:
 TASKS = np.repeat(np.arange(6), [1, 3, 4, 5, 7, 10])
 
 
+def test_measured_scores_have_the_interval_of_a_paired_t_test() -> None:
+    arm, base = np.array([[0.31, 0.42, 0.53, 0.66]]), np.array([[0.30, 0.40, 0.52, 0.63]])
+    found = compare_to_base({"base": base, "arm": arm}, "base", measured=True)[1]["arm"]
+    by_scipy = stats.ttest_rel(arm[0], base[0])
+    assert found.p == pytest.approx(by_scipy.pvalue)
+    assert found.interval == pytest.approx(tuple(by_scipy.confidence_interval()))
+    counted = compare_to_base({"base": base, "arm": arm}, "base")[1]["arm"]
+    assert counted.interval.high - counted.interval.low > 10 * (found.interval.high - found.interval.low)
+
+
 def layout(average: Average) -> Layout:
     return Layout(TASKS, average)
 

@@ -165,10 +165,14 @@ class _BenchmarkProtocol(_BenchmarkSampling):
         1,
         unit="answers",
     )
-    method: Literal["generate", "likelihood", "likelihood-per-character"] = semantic(
+    method: Literal["generate", "likelihood", "likelihood-per-character", "loss"] = semantic(
         "generate asks for a text; likelihood takes the option that the model gives the largest log-likelihood, or the "
-        "largest for each of its characters. A model behind an API has no such row",
+        "largest for each of its characters; loss measures how likely the model finds a given answer. A model behind "
+        "an API has no such row",
         "generate",
+    )
+    loss_of: Name | None = semantic(
+        "teacher whose answers to the items are the texts of `method: loss`; the items' references when absent", None
     )
     reasoning: Reasoning | None = semantic(
         "on, off, or the largest number of tokens of a model's reasoning before its answer; the model's own way when "
