@@ -25,8 +25,10 @@ class _Scheduler(Protocol):
 
 def keep_one_timer() -> None:
     """Give Snakemake's scheduler one pending timer at most. A version without this method is left as it is."""
-    from snakemake.scheduling.job_scheduler import JobScheduler
-
+    try:
+        from snakemake.scheduling.job_scheduler import JobScheduler
+    except ImportError:  # of another version: the module is not part of Snakemake's API
+        return
     if hasattr(JobScheduler, METHOD):
         setattr(JobScheduler, METHOD, _schedule_round)
 

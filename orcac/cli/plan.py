@@ -6,7 +6,6 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from orcac.cli.common import (
 )
 from orcac.cli.printing import print_table
 from orcac.cli.upstream import look_upstream
-from orcac.errors import InputError, OrcacError
+from orcac.errors import InputError, StoreError
 from orcac.plan.deferred import list_hub_addresses
 from orcac.plan.node import Node
 from orcac.plan.plan import Plan
@@ -37,13 +36,12 @@ from orcac.plan.sharing import (
 )
 from orcac.plan.state import State, read_state
 from orcac.store.durable import write_if_changed
+from orcac.store.store import Store, read_record
 from orcac.study import find_study
 from orcac.text import clean
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from orcac.store.store import Store
 
 LISTED = 20  # arms whose nodes are listed; if there are more arms, each is one line of counts
 SHARED_LISTED = 40  # shared nodes that are listed beside such lines, at most
@@ -93,7 +91,7 @@ def command(specs: tuple[str, ...], in_full: bool, svg: Path | None, as_json: bo
     elif svg:
         click.echo(svg)
     else:
-        _show(plan, states, arms, in_full, [*lines, *_describe_saved(store, arms)])
+        _show(plan, states, arms, in_full, [*lines, *_describe_saved(store, states, arms)])
 
 
 def _draw(plan: Plan, states: Mapping[str, State], path: Path) -> None:
@@ -150,20 +148,32 @@ def _show(
     console.print(f"[bold]in all[/]: {_count_nodes(list(plan.nodes), states)}", soft_wrap=True)
 
 
-def _describe_saved(store: Store, arms: Mapping[str, Sequence[str]]) -> list[str]:
+def _describe_saved(store: Store, states: Mapping[str, State], arms: Mapping[str, Sequence[str]]) -> list[str]:
     """Return a line on the CPU time that the finished nodes took, and what they would have taken arm by arm."""
     spent = apart = 0.0
     for ref, names in arms.items():
-        if store.is_done(ref):
-            with suppress(OrcacError):  # `orcac verify` finds a damaged record
-                seconds = store.artifact(ref)["made"]["cpu_seconds"]
-                spent += seconds
-                apart += seconds * len(names)
+        if states[ref].is_finished:
+            seconds = _read_cpu_seconds(store, ref)
+            spent += seconds
+            apart += seconds * len(names)
     if apart == spent:
         return []
     return [
         f"the finished nodes took {_hours(spent)} of CPU; each arm by itself would have taken {_hours(apart)} in all"
     ]
+
+
+def _read_cpu_seconds(store: Store, ref: str) -> float:
+    """Return the CPU seconds in the record of a finished node; 0 if it has none, or is damaged.
+
+    `Store.artifact` would look at each file of the node for links, which takes four times as long.
+    """
+    try:
+        made = read_record(store.marker(ref)).get("made")
+    except StoreError:  # `orcac verify` reports it
+        return 0.0
+    seconds = made.get("cpu_seconds") if isinstance(made, dict) else None
+    return seconds if isinstance(seconds, int | float) and 0 <= seconds < 1e12 else 0.0
 
 
 def _hours(seconds: float) -> str:

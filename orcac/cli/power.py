@@ -31,7 +31,11 @@ _COLUMNS = "{arm:<{width}} {items:>7} {runs:>8} {alone:>12} {adjusted:>12}  {pri
 @click.argument("spec", type=click.Path())
 @click.option("--detect", metavar="POINTS", help="Find the cheapest allocation that shows this difference, as in 2pt.")
 @click.option("--budget", metavar="AMOUNT", help="The most that its trainings may cost, as in 500USD or 20h.")
-@click.option("--luck", metavar="POINTS", help="Plan for this standard deviation between runs of an arm, as in 5pt.")
+@click.option(
+    "--luck",
+    metavar="POINTS",
+    help="Plan for this luck of training: the standard deviation of an arm's true score over its runs, as in 5pt.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def command(spec: str, detect: str | None, budget: str | None, luck: str | None, as_json: bool) -> None:
     """Show the smallest difference that SPEC could show at 80 %, for each arm and benchmark, beside its price.

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -69,6 +69,13 @@ class Task:
     largest: int
     generate: Callable[[int, random.Random], Puzzle]
     solve: Callable[[str], Solution | None]
+    distinct: Mapping[int, int] = field(default_factory=dict)  # size -> number of its queries, if these are few
+
+    def count_distinct(self, smallest: int, largest: int) -> int | None:
+        """Return the number of distinct queries of these sizes; None if one of the sizes has very many."""
+        counts = [self.distinct.get(size) for size in range(smallest, largest + 1)]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -133,4 +133,12 @@ def _ending(instruction: str, x: int, y: int) -> Ending:
     return Ending(Step(full=f"{instruction}: {found}", brief=found), "Yes" if home else "No")
 
 
-TASK = Task(name="navigate", size="instructions", smallest=2, largest=12, generate=generate, solve=solve)
+TASK = Task(
+    name="navigate",
+    size="instructions",
+    smallest=2,
+    largest=12,
+    generate=generate,
+    solve=solve,
+    distinct={2: 400, 3: 8_620},
+)

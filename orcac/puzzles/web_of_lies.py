@@ -68,4 +68,12 @@ def _yes(truthful: bool) -> str:
     return "Yes" if truthful else "No"
 
 
-TASK = Task(name="web_of_lies", size="people", smallest=2, largest=12, generate=generate, solve=solve)
+TASK = Task(
+    name="web_of_lies",
+    size="people",
+    smallest=2,
+    largest=12,
+    generate=generate,
+    solve=solve,
+    distinct={2: 9_800},
+)

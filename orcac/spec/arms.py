@@ -148,7 +148,7 @@ def _read_sweep(arms: list[Tree], sweep: Tree | None, problems: list[Problem]) -
             message = f"`{text}` cannot be swept; write a path such as `stages.expert.epochs`"
             problems.append(Problem(mark, message))
         elif not any(_match(arm, path) for arm in arms):
-            message = f"`{text}` is a path of nothing: no arm has a map where `*` stands; write a path such as "
+            message = f"`{text}` matches nothing: no arm has a map in place of `*`; write a path such as "
             problems.append(Problem(mark, message + "`stages.*.epochs`"))
         elif not isinstance(values.value, list) or not values.value:
             problems.append(Problem(values.mark, f"give `{text}` a list of values, as in [1, 2]"))

@@ -65,6 +65,12 @@ def check_source(path: SpecPath, source: Queries | Benchmark) -> Iterator[Findin
         yield Finding(
             (*path, "size"), f"{source.task} has sizes from {task.smallest} to {task.largest}, not {[low, high]}"
         )
+    elif (distinct := task.count_distinct(low, high)) is not None and source.take > distinct:
+        message = (
+            f"{source.task} of size {low} to {high} has only {distinct:,} distinct puzzles, fewer than "
+            f"{source.take:,}; lower `take`, or allow larger sizes"
+        )
+        yield Finding((*path, "take"), message, ((*path, "size"),))
 
 
 def check_benchmarks(spec: Spec, numbers: Set[int], names: Names) -> Iterator[Finding]:

@@ -91,9 +91,8 @@ def train(stage: StageJob, *, max_saving_share: float = 0.1) -> TrainSummary:
     checkpoint = find_newest(stage.work)
     if checkpoint:
         check_resumable(checkpoint, stage)
-    must_separate = recipe.isolation or bool(
-        read_groups(stage.rows)
-    )  # examples kept apart are measured each on its own
+    # examples kept apart are measured each on its own
+    must_separate = recipe.isolation or bool(read_groups(stage.rows))
     model = load_trainable_model(stage.frozen, is_packed=must_separate and not is_padded)
     length = data.file.labels.shape[1]
     used = read_attention(model)

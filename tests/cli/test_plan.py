@@ -173,3 +173,14 @@ def test_the_cpu_time_that_sharing_saved_is_shown(folder: Path) -> None:
         f"the finished nodes took {60 * len(everything):,} s of CPU; each arm by itself would have taken {apart:,} s in"
     )
     assert 60 * len(everything) < apart and line in " ".join(plan(folder).stdout.split())
+
+
+@pytest.mark.parametrize("made", [{}, {"made": {"cpu_seconds": "<b>"}}, {"made": {"cpu_seconds": float("nan")}}])
+def test_a_record_without_a_cpu_time_counts_for_nothing(folder: Path, made: dict[str, object]) -> None:
+    store = Store(folder / "store")
+    for node in nodes(plan(folder, "--json")):
+        with store.lease(str(node["ref"])):
+            (folder / "out").mkdir(exist_ok=True)
+            store.publish(str(node["ref"]), folder / "out", made)
+    result = plan(folder)
+    assert result.exit_code == 0 and "of CPU" not in result.stdout

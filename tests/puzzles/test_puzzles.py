@@ -45,6 +45,14 @@ def test_the_solver_finds_the_answer_that_the_generator_knows(name: str, size: i
     assert make(name, size, seed) == puzzle
 
 
+@pytest.mark.parametrize(("name", "draws"), [("navigate", 10_000), ("boolean_expressions", 60_000)])
+def test_the_puzzles_of_a_small_size_are_as_many_as_its_task_states(name: str, draws: int) -> None:
+    rng = random.Random(3)
+    found = len({generate(name, size=2, rng=rng).query for _ in range(draws)})
+    assert found == TASKS[name].count_distinct(2, 2)
+    assert TASKS[name].count_distinct(2, 12) is None
+
+
 @given(size=st.integers(2, 12), seed=st.integers(0, 2**32))
 def test_a_boolean_expression_has_the_value_that_python_gives_it(size: int, seed: int) -> None:
     puzzle = make("boolean_expressions", size, seed)
