@@ -44,7 +44,7 @@ def list_files(name: str) -> list[str]:
         found[following] = None
         spec = _read(top / following)
         named = [(spec.get("system_messages") or {}).get("library")]
-        named += [one.get("path") for key in ("queries", "benchmarks") for one in (spec.get(key) or {}).values()]
+        named += [one.get("path") for key in ("queries", "benchmarks") for one in (spec.get(key) or {}).values() if one]
         found |= {f"{_FOLDER}/{path}": None for path in named if path and (top / _FOLDER / path).is_file()}
         following = f"{_FOLDER}/{spec['extends']}" if "extends" in spec else None
     return [*found, _SCHEMA]
