@@ -50,6 +50,7 @@ def show(command: str, folder: Path, settings: Mapping[str, str]) -> str:
     """Return the output of a command on a terminal, with its colours. Raises CalledProcessError if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORCAC_")}
     environment |= {"TERM": "xterm-256color", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment["COLUMNS"] = str(COLUMNS)  # where one is set already, it would count more than the terminal's
     line = ["script", "--quiet", "--return", "--command", f"stty cols {COLUMNS} && {command}", os.devnull]
     done = subprocess.run(line, cwd=folder, env=environment | settings, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode > ("diff" in shlex.split(command)):  # `diff` returns 1 if there is a difference
