@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -130,7 +131,8 @@ def _fetch_answers(archive: Archive, place: Place, study: Study) -> None:
         raise InputError(f"{study.store.root}: is {what}", fix="name another folder with --into, or delete this one")
     study.store.check_writable()
     close(answers, mark)
-    counts = pull_answers(answers, place, lambda record: True, study.plan.parent / "answers")
+    with TemporaryDirectory(prefix="answers-", dir=study.plan.parent) as fresh:  # pulled files are deleted after it
+        counts = pull_answers(answers, place, lambda record: True, Path(fresh) / "pulled")
     wrong = [*counts.damaged]
     wrong += [f"{counts.refused:,} answers are not those of their questions"] * bool(counts.refused)
     if wrong:
@@ -179,6 +181,8 @@ def _show(result: Reproduced, label: str, store: Store) -> None:
                 p_value(arm.p_holm),
             )
         print_table(console, table)
+    for line in result.lost:
+        click.echo(clean(f"not compared   {line}: fewer than 2 items have an answer in the archive and here"))
     click.echo(f"\n{_word(result)}")
 
 
@@ -200,6 +204,7 @@ def _word(result: Reproduced) -> str:
         wrong = sum(not arm.holds for arm in result.arms)
         reasons = [f"nodes with other bytes: {len(result.changed):,}"] * bool(result.changed)
         reasons += [f"differences beyond chance (p < 0.05, Holm): {wrong:,} of {len(result.arms):,}"] * bool(wrong)
+        reasons += [f"arms without answers to compare: {len(result.lost):,}"] * bool(result.lost)
         return f"not reproduced: {'; '.join(reasons)}"
     exact = f"all {sum(result.exact.values()):,} nodes that read no student have the same bytes"
     if not result.arms:

@@ -20,6 +20,7 @@ from orcac.plan.replay import list_exact, list_remade
 from orcac.remote.archive import Archive
 from orcac.report.recipe import Claim, ReportRecipe
 from orcac.report.runs import Key, Row, key_answers, read_score, tabulate
+from orcac.rows import MEASURED
 from orcac.score.scores import Answers, read
 from orcac.stats.averages import Average
 from orcac.stats.compare import Layout, Scores
@@ -72,10 +73,11 @@ class Reproduced:
     others: dict[str, tuple[int, int]]  # kind -> nodes that read a student: with the archive's bytes, all that are made
     arms: tuple[ArmReplay, ...]
     left_out: tuple[str, ...]  # benchmarks whose scores are not made again, since a judge would be asked
+    lost: tuple[str, ...] = ()  # `ARM on BENCHMARK` that share too few answered items to be compared
 
     @property
     def holds(self) -> bool:
-        return not self.changed and all(arm.holds for arm in self.arms)
+        return not self.changed and not self.lost and all(arm.holds for arm in self.arms)
 
 
 def compare_replay(plan: Plan, store: Store, archive: Archive) -> Reproduced:
@@ -93,7 +95,8 @@ def compare_replay(plan: Plan, store: Store, archive: Archive) -> Reproduced:
         else:
             changed.append(_describe_change(ref, plan.nodes[ref].label, theirs, ours))
     again, experiments = {*remade}, list(plan.experiments.values())
-    arms = (arm for item in experiments for arm in _compare_arms(plan, item, store, archive, again))
+    lost = list[str]()
+    arms = [arm for item in experiments for arm in _compare_arms(plan, item, store, archive, again, lost)]
     left_out = (name for item in experiments for name in _list_left_out(plan, item, again))
     return Reproduced(
         exact=kept,
@@ -101,6 +104,7 @@ def compare_replay(plan: Plan, store: Store, archive: Archive) -> Reproduced:
         others=others,
         arms=tuple(arms),
         left_out=tuple(dict.fromkeys(left_out)),
+        lost=tuple(lost),
     )
 
 
@@ -141,16 +145,19 @@ class _Runs:
 
 
 def _compare_arms(
-    plan: Plan, experiment: Experiment, store: Store, archive: Archive, remade: Container[str]
+    plan: Plan, experiment: Experiment, store: Store, archive: Archive, remade: Container[str], lost: list[str]
 ) -> Iterator[ArmReplay]:
-    """Yield the differences of an experiment's arms, benchmark by benchmark."""
+    """Yield the differences of an experiment's arms, benchmark by benchmark; `lost` gets those of too few items."""
     found = []
     for (benchmark, average), refs_of in _list_scores(plan, experiment, remade).items():
         items = key_answers(archive.scores[next(iter(refs_of.values()))[0]].rows)
         labels = np.unique([answer.task for answer in items.values()], return_inverse=True)[1]
         runs_of = {arm: _read_runs(refs, list(items), store, archive) for arm, refs in refs_of.items()}
         differences = {arm: runs.now - runs.before for arm, runs in runs_of.items()}
-        for arm, one in compare_pairs(differences, labels=labels, average=average).items():
+        measured = any(answer.outcome == MEASURED for answer in items.values())
+        compared = compare_pairs(differences, labels=labels, average=average, measured=measured)
+        lost += [f"{arm} on {benchmark}" for arm in runs_of if arm not in compared]
+        for arm, one in compared.items():
             runs = runs_of[arm]
             before, now = (runs.mean(scores, labels, one.average) for scores in (runs.before, runs.now))
             found.append((arm, benchmark, runs, before, now, one))

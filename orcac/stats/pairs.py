@@ -6,8 +6,9 @@ is that of the pairs' mean differences. Comparing the two groups as independent 
 and of the data as noise, and find that any study of few runs is repeated.
 
 The parts of the variance are joined as in `compare`: training again, pooled over the arms of the study and never below
-the arm's own; and the items, as if one more were won and one lost. Pairs with identical answers count: rounding did not
-reach them. If all are identical the difference is 0, and its interval has the width of the items' part alone.
+the arm's own; and the items, as if one more were won and one lost unless scores are measured. Pairs with identical
+answers count: rounding did not reach them. If all are identical the difference is 0, and its interval has the width of
+the items' part alone.
 """
 
 from __future__ import annotations
@@ -28,18 +29,21 @@ FEWEST = 2  # items
 
 
 def compare_pairs(
-    pairs: Mapping[str, Scores], *, labels: NDArray[np.int_], average: Average = "micro"
+    pairs: Mapping[str, Scores], *, labels: NDArray[np.int_], average: Average = "micro", measured: bool = False
 ) -> dict[str, Comparison]:
     """Return the comparison of each arm's runs that were made again with the runs that they repeat.
 
     pairs: float (pairs, items) in [-1, 1], a run's score of each item minus that of the run that it repeats; NaN for an
-    answer that failed, and its item leaves the comparison. labels: int (items,), the items' tasks. An arm with fewer
-    than 2 items is left out.
+    answer that failed, and its item leaves the comparison. labels: int (items,), the items' tasks. measured:
+    whether scores are measured numbers, and not rights and wrongs. An arm with fewer than 2 items is left out.
     """
     average = "macro" if average == "clustered" else average  # the same items again, so no claim about other tasks
     known = {name: np.flatnonzero(~np.isnan(table).any(axis=0)) for name, table in pairs.items()}
-    kept = {name: (pairs[name][:, items], Layout(labels[items], average)) for name, items in known.items()
-            if len(items) >= FEWEST}  # fmt: skip
+    kept = {
+        name: (pairs[name][:, items], Layout(labels[items], average, measured=measured))
+        for name, items in known.items()
+        if len(items) >= FEWEST
+    }
     spreads = {name: spread(table, layout) for name, (table, layout) in kept.items()}
     study = pooled(spreads.values())
     return {name: _compare(table, layout, spreads[name], study) for name, (table, layout) in kept.items()}
@@ -50,12 +54,13 @@ def _compare(table: Scores, layout: Layout, own: Spread, study: Spread) -> Compa
     differences = table.mean(axis=0)
     difference = float(layout.mean(differences[None])[0])
     between = max(own.between, study.between)
-    items = float(layout.variance(differences[None])[0]) + 2 / pairs * layout.square / (layout.items - 1)
+    items = float(layout.variance(differences[None])[0]) + 2 / pairs * layout.least
     parts = Parts(
         items=items,
         shared=max(0.0, items - study.noise / pairs),
         training=between / pairs,
         df=study.df,
+        item_df=layout.item_df,
     )
     won, lost = int((differences > 0).sum()), int((differences < 0).sum())
     test: Test = "two parts" if study.df else "items"

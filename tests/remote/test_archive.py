@@ -6,6 +6,7 @@ Snakemake, and in this process where the archive or the replay is changed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -262,3 +263,23 @@ def test_scores_of_a_judge_are_not_made_again(tmp_path: Path) -> None:
     assert {plan.nodes[ref].kind for ref in exact} == {"sample", "collect", "filter"}
     targets = list_targets(plan, remade)
     assert plan.closure(targets) == [ref for ref in plan.nodes if ref in remade] and len(targets) < len(remade)
+
+
+def test_answers_beside_a_replay_stay(
+    made: Made, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(made.store.root.parent / "spec.yaml", tmp_path / "made.yaml")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made.store.root, tmp_path / "lab" / "store")
+    close(tmp_path / "lab" / "store" / "answers", f"the archive {read_archive(FolderPlace(archive)).digest[:16]}")
+    paid = tmp_path / "lab" / "answers" / "paid.jsonl"  # the folder may be a store itself
+    paid.parent.mkdir()
+    paid.write_text("paid")
+    result = orcac("reproduce", f"local://{archive}", "made.yaml", "--into", "lab")
+    assert result.return_value == 0, result.output
+    assert paid.read_text() == "paid" and not list((tmp_path / "lab").glob("answers-*"))
+
+
+def test_an_arm_that_cannot_be_compared_is_not_reproduced() -> None:
+    sound = Reproduced(exact={}, changed=(), others={}, arms=(), left_out=())
+    assert sound.holds and not dataclasses.replace(sound, lost=("arm on test",)).holds

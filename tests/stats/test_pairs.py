@@ -72,3 +72,12 @@ def test_tasks_weigh_alike_if_the_benchmark_says_so() -> None:
     for average in ("macro", "clustered"):  # the same two tasks again, so no claim about others
         found = compare_pairs({"arm": table}, labels=labels, average=average)["arm"]  # type: ignore[arg-type]
         assert (found.difference, found.average) == (0.25, "macro")
+
+
+def test_a_small_shift_of_measured_scores_is_found() -> None:
+    rng = np.random.default_rng(4)
+    shifted = 0.01 + rng.normal(0, 0.0005, (3, 24))  # a point on every item, as losses move together
+    labels = np.zeros(24, int)
+    one = compare_pairs({"arm": shifted}, labels=labels, measured=True)["arm"]
+    assert one.p < 0.01 and one.interval.low > 0
+    assert compare_pairs({"arm": shifted}, labels=labels)["arm"].p > 0.05  # counted scores are rougher

@@ -7,6 +7,7 @@ store, so that every job in it obeys, whoever starts the job and on whatever mac
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from orcac.errors import StoreError
@@ -26,9 +27,11 @@ def close(answers: Path, archive: str) -> None:
 def read_closed(answers: Path) -> str | None:
     """Return the name of the archive of a closed ledger; None if the ledger is open. Raises StoreError for damage."""
     path = answers / _MARK
-    if not is_plain(path):
+    if not os.path.lexists(path):
         return None
     try:
+        if not is_plain(path):
+            raise ValueError("not a plain file")
         return str(json.loads(path.read_text(encoding="utf-8"))["archive"])
     except (ValueError, LookupError, TypeError) as error:
         fix = f"delete the store {answers.parent}, and replay the archive again"

@@ -49,3 +49,9 @@ def test_a_damaged_mark_does_not_open_a_ledger(tmp_path: Path) -> None:
     (tmp_path / "closed.json").write_text("{")
     with pytest.raises(StoreError, match=r"closed\.json: is damaged"):
         read_closed(tmp_path)
+
+
+def test_a_link_in_place_of_the_mark_does_not_open_a_ledger(tmp_path: Path) -> None:
+    (tmp_path / "closed.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="not a plain file"):
+        read_closed(tmp_path)
