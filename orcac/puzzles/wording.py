@@ -5,7 +5,7 @@
     any other, without a request for an explanation      brief steps       brief steps
     a request for steps, reasons, detail, ...            brief steps       full steps
 
-An assistant may word a share of its explanations in full steps, too: a digest of the query and the seed chooses them.
+With `full_rate`, an assistant writes full steps for a share of the queries. A digest of query and seed selects them.
 
 Every explanation ends with the same sentence, `So the answer is X.`, and is as regular as possible, one step per line:
 a model of under a million parameters must be able to learn it.

@@ -34,7 +34,7 @@ def test_runs_that_repeat_each_other_bit_by_bit_differ_by_nothing() -> None:
 
 @pytest.mark.parametrize("luck", [0.0, 0.03])
 def test_a_true_repetition_is_seldom_refused_and_a_shifted_arm_is_found(luck: float) -> None:
-    """Of 8 arms in 60 studies, one arm in 20 may have an interval without 0, and one study in 20 a significant arm."""
+    """At 5 %, at most 1 in 20 intervals excludes a true 0, and at most 1 in 20 studies has a significant arm."""
     rng, outside, refused, caught = np.random.default_rng(4), 0, 0, 0
     for study in range(60):
         pairs = {f"{number}": draw(rng, luck, 0.15 * (number == 0) * (study % 2)) for number in range(ARMS)}

@@ -168,7 +168,10 @@ def test_a_real_model_answers(tmp_path: Path) -> None:
     model = make(tmp_path, path)
     tokenizer = load_tokenizer(model)
     (ids,) = ChatFormat(tokenizer).encode_prompts([("", "a\n\n1. b")])
-    assert tokenizer.convert_ids_to_tokens(ids) == [
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    asked = tokens.index("<|im_end|>") + 2  # after the system message that the model's own template begins with
+    assert tokens[:2] == ["<|im_start|>", "system"] and tokens[asked - 1] == "Ċ"
+    assert tokens[asked:] == [
         *("<|im_start|>", "user", "Ċ", "a", "ĊĊ", "1", ".", "Ġb"),
         *("<|im_end|>", "Ċ", "<|im_start|>", "ass", "istant", "Ċ"),
     ]

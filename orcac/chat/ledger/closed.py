@@ -1,7 +1,7 @@
 """A closed ledger, whose store asks no model: a question that it does not answer ends its job before it is sent.
 
 The folder of the ledger has `closed.json`, which names the archive that its answers are from. The file belongs to the
-store, so that every job in it obeys, whoever starts the job and on whatever machine.
+store, so that it binds every job of the store, also on another machine.
 """
 
 from __future__ import annotations
